@@ -1,2 +1,2 @@
-//! Placeholder head.
+//! The command line: parse, then hand over.
 fn main() {}

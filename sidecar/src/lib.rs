@@ -1,1 +1,7 @@
-//! Placeholder head.
+//! The sidecar: routes, meters and relays the calls of one pod.
+//!
+//! It knows nothing of Kubernetes: config comes over `session`, and what it
+//! can't learn there it doesn't know. A request meets the rooms in this order:
+//! `server`, `table`, `dialect`, `balance`, `upstream`, `exchange`, `meter`.
+
+pub mod upstream;

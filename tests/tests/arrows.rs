@@ -18,8 +18,20 @@ const ARROWS: [(&str, &[&str]); 5] = [
 
 /// What a visitor sees when the repository is opened.
 const TOP_LEVEL: [&str; 14] = [
-    "Cargo.lock", "Cargo.toml", "LICENSE", "Makefile", "README.md", "bench", "cli", "crds", "docs",
-    "examples", "operator", "protocol", "sidecar", "tests",
+    "Cargo.lock",
+    "Cargo.toml",
+    "LICENSE",
+    "Makefile",
+    "README.md",
+    "bench",
+    "cli",
+    "crds",
+    "docs",
+    "examples",
+    "operator",
+    "protocol",
+    "sidecar",
+    "tests",
 ];
 
 fn root() -> PathBuf {
@@ -40,7 +52,12 @@ fn manifest_arrows(house: &str) -> BTreeSet<String> {
             section = line.to_owned();
         } else if section == "[dependencies]" {
             if let Some(rest) = line.strip_prefix("llmroute-") {
-                found.insert(rest.split(['.', ' ', '=']).next().unwrap_or_default().to_owned());
+                found.insert(
+                    rest.split(['.', ' ', '='])
+                        .next()
+                        .unwrap_or_default()
+                        .to_owned(),
+                );
             }
         }
     }
@@ -53,7 +70,9 @@ fn source_arrows(house: &str) -> BTreeSet<String> {
     for_each_source(&root().join(house).join("src"), &mut |text| {
         for (at, _) in text.match_indices("llmroute_") {
             let rest = &text[at + "llmroute_".len()..];
-            let end = rest.find(|c: char| !c.is_ascii_alphanumeric()).unwrap_or(rest.len());
+            let end = rest
+                .find(|c: char| !c.is_ascii_alphanumeric())
+                .unwrap_or(rest.len());
             if rest[end..].starts_with("::") {
                 found.insert(rest[..end].to_owned());
             }
@@ -85,8 +104,10 @@ fn manifests_draw_no_arrow_but_the_designed_ones() {
 #[test]
 fn sources_draw_no_arrow_but_the_designed_ones() {
     for (house, allowed) in ARROWS {
-        let extra: Vec<_> =
-            source_arrows(house).into_iter().filter(|a| !allowed.contains(&a.as_str())).collect();
+        let extra: Vec<_> = source_arrows(house)
+            .into_iter()
+            .filter(|a| !allowed.contains(&a.as_str()))
+            .collect();
         assert!(extra.is_empty(), "{house}/src uses {extra:?}");
     }
 }
@@ -95,7 +116,10 @@ fn sources_draw_no_arrow_but_the_designed_ones() {
 fn the_sidecar_knows_nothing_of_kubernetes() {
     let manifest = read(&root().join("sidecar/Cargo.toml"));
     for crate_name in ["kube", "k8s-openapi"] {
-        assert!(!manifest.lines().any(|l| l.starts_with(crate_name)), "sidecar depends on {crate_name}");
+        assert!(
+            !manifest.lines().any(|l| l.starts_with(crate_name)),
+            "sidecar depends on {crate_name}"
+        );
     }
 }
 
@@ -103,7 +127,10 @@ fn the_sidecar_knows_nothing_of_kubernetes() {
 fn every_house_inherits_the_workspace_lints() {
     for house in ["crds", "protocol", "operator", "sidecar", "cli", "tests"] {
         let manifest = read(&root().join(house).join("Cargo.toml"));
-        assert!(manifest.contains("[lints]\nworkspace = true"), "{house}/Cargo.toml");
+        assert!(
+            manifest.contains("[lints]\nworkspace = true"),
+            "{house}/Cargo.toml"
+        );
     }
     assert!(read(&root().join("Cargo.toml")).contains("unsafe_code = \"forbid\""));
 }
@@ -112,7 +139,12 @@ fn every_house_inherits_the_workspace_lints() {
 fn the_visible_top_level_is_the_designed_one() {
     let visible: BTreeSet<String> = fs::read_dir(root())
         .expect("the repository's root")
-        .map(|e| e.expect("an entry").file_name().to_string_lossy().into_owned())
+        .map(|e| {
+            e.expect("an entry")
+                .file_name()
+                .to_string_lossy()
+                .into_owned()
+        })
         .filter(|name| !name.starts_with('.') && name != "target")
         .collect();
     assert_eq!(visible, TOP_LEVEL.map(str::to_owned).into());

@@ -1,0 +1,214 @@
+//! The objects of a folder, held as a cluster would hold them: an update that
+//! is refused changes nothing, a file that no longer parses keeps what it gave
+//! before, and only a document that is gone takes its object with it.
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    fs, io,
+    path::{Path, PathBuf},
+};
+
+use serde::Deserialize;
+use serde_json::Value;
+
+use super::{Environment, Kind, ObjectKey, Schemas};
+
+/// A manifest larger than this is refused: etcd would refuse it too.
+const MAX_FILE_BYTES: u64 = 1_572_864;
+/// Files of a folder, and documents of a file.
+const MAX_FILES: usize = 1_000;
+const MAX_DOCUMENTS: usize = 1_000;
+
+/// An object that was taken. No `Debug`: it may be a Secret.
+#[derive(Clone, PartialEq)]
+pub(crate) struct Object {
+    /// The whole manifest, defaults and variables filled in.
+    pub(crate) document: Value,
+    /// Grows with each change of `spec`, from 1, as an API server counts it.
+    pub(crate) generation: i64,
+    /// When it was first taken: the older of two routes wins a match.
+    pub(crate) created_unix_ms: i64,
+}
+
+/// Something that was not taken, or not whole; for the terminal.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) struct Problem {
+    /// The file, relative to the folder; empty for the folder itself.
+    pub(crate) file: String,
+    /// The object, where one could be named.
+    pub(crate) object: String,
+    pub(crate) message: String,
+}
+
+/// What one file gave when it last parsed.
+#[derive(Default)]
+struct Given {
+    keys: BTreeSet<ObjectKey>,
+}
+
+/// A folder of manifests and what it holds.
+pub(crate) struct Folder {
+    dir: PathBuf,
+    namespace: String,
+    environment: Environment,
+    schemas: Schemas,
+    files: BTreeMap<String, Given>,
+    objects: BTreeMap<ObjectKey, Object>,
+}
+
+// -------------------------------------------------------------- impl Folder
+
+impl Folder {
+    pub(crate) fn new(dir: &Path, namespace: String, environment: Environment, schemas: Schemas) -> Self {
+        Self {
+            dir: dir.to_owned(),
+            namespace,
+            environment,
+            schemas,
+            files: BTreeMap::new(),
+            objects: BTreeMap::new(),
+        }
+    }
+
+    pub(crate) fn objects(&self) -> &BTreeMap<ObjectKey, Object> {
+        &self.objects
+    }
+
+    /// Reads every manifest of the folder anew (`*.yaml`, `*.yml`, `*.json`;
+    /// not its subfolders, like `kubectl apply -f`). What can't be taken is
+    /// told and leaves what was there.
+    pub(crate) fn reload(&mut self, now_unix_ms: i64) -> Vec<Problem> {
+        let mut problems = Vec::new();
+        let names = match file_names(&self.dir) {
+            Ok(names) => names,
+            Err(error) => {
+                let message = format!("can't read the folder: {error}");
+                return vec![Problem { file: String::new(), object: String::new(), message }];
+            }
+        };
+        let mut owners: BTreeMap<ObjectKey, String> = BTreeMap::new();
+        let mut files = BTreeMap::new();
+        for name in names {
+            let before = self.files.remove(&name).unwrap_or_default();
+            let given = match read_documents(&self.dir.join(&name)) {
+                Ok(documents) => self.take_file(&name, documents, now_unix_ms, &owners, &mut problems),
+                Err(message) => {
+                    problems.push(Problem { file: name.clone(), object: String::new(), message });
+                    before
+                }
+            };
+            owners.extend(given.keys.iter().map(|key| (key.clone(), name.clone())));
+            files.insert(name, given);
+        }
+        self.files = files;
+        self.objects.retain(|key, _| owners.contains_key(key));
+        problems
+    }
+
+    fn take_file(
+        &mut self,
+        file: &str,
+        documents: Vec<Value>,
+        now_unix_ms: i64,
+        owners: &BTreeMap<ObjectKey, String>,
+        problems: &mut Vec<Problem>,
+    ) -> Given {
+        let mut given = Given::default();
+        for document in documents {
+            let mut tell = |object: String, message: String| {
+                problems.push(Problem { file: file.to_owned(), object, message });
+            };
+            let key = match ObjectKey::of(&document, &self.namespace) {
+                Ok(Some(key)) => key,
+                Ok(None) => continue,
+                Err(error) => {
+                    tell(String::new(), error.to_string());
+                    continue;
+                }
+            };
+            if let Some(other) = owners.get(&key) {
+                tell(key.to_string(), format!("is in {other} already; that one is used"));
+                continue;
+            }
+            if !given.keys.insert(key.clone()) {
+                tell(key.to_string(), "stands twice in this file; the first one is used".to_owned());
+                continue;
+            }
+            match self.prepare(&key, document, &mut tell) {
+                Ok(document) => self.store(key, document, now_unix_ms),
+                Err(messages) => messages.into_iter().for_each(|m| tell(key.to_string(), m)),
+            }
+        }
+        given
+    }
+
+    /// What the API server would store for this document, or why it refuses.
+    fn prepare(
+        &self,
+        key: &ObjectKey,
+        mut document: Value,
+        tell: &mut impl FnMut(String, String),
+    ) -> Result<Value, Vec<String>> {
+        if key.kind == Kind::Secret {
+            for unset in self.environment.fill_in(&mut document) {
+                let (name, variable) = (&unset.key, &unset.variable);
+                tell(key.to_string(), format!("stringData.{name} is left out: {variable} isn't set"));
+            }
+        }
+        let old = self.objects.get(key).map(|o| &o.document);
+        self.schemas.admit(key.kind, document, old)
+    }
+
+    fn store(&mut self, key: ObjectKey, document: Value, now_unix_ms: i64) {
+        match self.objects.get_mut(&key) {
+            Some(object) => {
+                if object.document.get("spec") != document.get("spec") {
+                    object.generation += 1;
+                }
+                object.document = document;
+            }
+            None => {
+                let object = Object { document, generation: 1, created_unix_ms: now_unix_ms };
+                self.objects.insert(key, object);
+            }
+        }
+    }
+}
+
+/// The manifests of a folder by name, sorted, so that two runs agree on who came first.
+fn file_names(dir: &Path) -> io::Result<Vec<String>> {
+    let mut names = Vec::new();
+    for entry in fs::read_dir(dir)? {
+        let entry = entry?;
+        let Ok(name) = entry.file_name().into_string() else { continue };
+        let manifest = [".yaml", ".yml", ".json"].iter().any(|end| name.ends_with(end));
+        if manifest && !name.starts_with('.') && entry.path().is_file() {
+            names.push(name);
+        }
+    }
+    if names.len() > MAX_FILES {
+        return Err(io::Error::other(format!("more than {MAX_FILES} manifests")));
+    }
+    names.sort_unstable();
+    Ok(names)
+}
+
+/// The documents of a file; empty ones (a lone `---`) are none.
+fn read_documents(path: &Path) -> Result<Vec<Value>, String> {
+    let size = fs::metadata(path).map_err(|e| e.to_string())?.len();
+    if size > MAX_FILE_BYTES {
+        return Err(format!("is larger than {MAX_FILE_BYTES} bytes; split it"));
+    }
+    let text = fs::read_to_string(path).map_err(|e| e.to_string())?;
+    let mut documents = Vec::new();
+    for document in serde_yaml::Deserializer::from_str(&text) {
+        if documents.len() == MAX_DOCUMENTS {
+            return Err(format!("has more than {MAX_DOCUMENTS} documents; split it"));
+        }
+        let value = Value::deserialize(document).map_err(|e| format!("isn't YAML: {e}"))?;
+        if !value.is_null() {
+            documents.push(value);
+        }
+    }
+    Ok(documents)
+}
