@@ -154,9 +154,15 @@ fn merge(object: &mut Value, patch: &Value) {
 }
 
 fn refusal(status: StatusCode) -> (StatusCode, Value) {
+    // The client tells "isn't there" by the reason, not by the code.
+    let reason = match status {
+        StatusCode::NOT_FOUND => "NotFound",
+        StatusCode::CONFLICT => "Conflict",
+        _ => "MethodNotAllowed",
+    };
     let value = json!({
         "kind": "Status", "apiVersion": "v1", "status": "Failure",
-        "code": status.as_u16(), "reason": status.canonical_reason(), "message": "refused",
+        "code": status.as_u16(), "reason": reason, "message": "refused",
     });
     (status, value)
 }

@@ -179,7 +179,8 @@ impl Run {
             let pause = RETRY.mul_f64(1.0 + 0.1 * fastrand::f64());
             tokio::select! {
                 () = tokio::time::sleep(pause) => {}
-                _ = self.candidate.shown.changed() => {}
+                // Without a sender there is nothing to wake for, and no reason to spin.
+                Ok(()) = self.candidate.shown.changed() => {}
                 () = stop.cancelled() => {
                     self.release().await;
                     return Ended::Stopped;

@@ -54,6 +54,12 @@ async fn seconds(n: u64) {
     tokio::time::sleep(Duration::from_secs(n)).await;
 }
 
+/// How the election ended; it must, within minutes of its own time.
+async fn end(process: JoinHandle<Ended>) -> Ended {
+    let ended = tokio::time::timeout(Duration::from_secs(300), process).await;
+    ended.expect("the election ends").expect("without a panic")
+}
+
 impl Process {
     fn leading(&self) -> Option<u64> {
         self.role.borrow().leading()
@@ -109,7 +115,7 @@ async fn a_leader_that_reads_another_holder_is_deposed_for_good() {
     let mut lease = api.get(LEASE_PATH).expect("a Lease");
     lease["spec"]["holderIdentity"] = "b_1".into();
     api.put("/apis/coordination.k8s.io/v1/namespaces/ns/leases", lease);
-    let ended = first.ended.await.expect("ends");
+    let ended = end(first.ended).await;
     assert_eq!(ended, Ended::Deposed { by: "b_1".into() });
     assert_eq!(first.role.borrow().leading(), None);
 }
@@ -121,7 +127,7 @@ async fn a_leader_that_reads_another_owner_is_deposed_for_good() {
     seconds(1).await;
     let map = json!({ "metadata": { "name": ROOT }, "data": { "epoch": "9", "owner": "b_1" } });
     api.put("/api/v1/namespaces/ns/configmaps", map);
-    let ended = first.ended.await.expect("ends");
+    let ended = end(first.ended).await;
     assert_eq!(ended, Ended::Deposed { by: "b_1".into() });
 }
 
@@ -146,7 +152,7 @@ async fn a_stopping_leader_hands_over_at_once() {
     let second = start(&api, "b_1");
     seconds(5).await;
     first.stop.cancel();
-    assert_eq!(first.ended.await.expect("ends"), Ended::Stopped);
+    assert_eq!(end(first.ended).await, Ended::Stopped);
     seconds(3).await;
     assert_eq!(second.leading(), Some(2));
 }
@@ -198,12 +204,12 @@ async fn a_root_set_back_to_an_older_copy_of_another_owner_ends_the_leader() {
     seconds(1).await;
     let old = api.get(ROOT_PATH).expect("there");
     first.stop.cancel();
-    first.ended.await.expect("ends");
+    end(first.ended).await;
     let second = start(&api, "b_1");
     seconds(5).await;
     assert_eq!(second.leading(), Some(2));
     api.put("/api/v1/namespaces/ns/configmaps", old);
-    let ended = second.ended.await.expect("ends");
+    let ended = end(second.ended).await;
     assert_eq!(ended, Ended::Deposed { by: "a_1".into() });
 }
 
