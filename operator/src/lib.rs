@@ -8,6 +8,7 @@
 pub mod admin;
 pub mod args;
 pub mod certs;
+pub mod controllers;
 pub mod epoch;
 #[cfg(test)]
 mod fake_api;
@@ -15,3 +16,4 @@ pub mod kubernetes;
 pub mod leader;
 pub mod log;
 pub mod metrics;
+pub mod world;

@@ -1,0 +1,176 @@
+//! A label selector, parsed once: matching it can't fail any more.
+
+use std::collections::BTreeSet;
+
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::LabelSelector;
+
+use super::Labels;
+
+/// A conjunction of requirements; none selects everything.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Selector(BTreeSet<Requirement>);
+
+/// Why a `LabelSelector` selects nothing sensible.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum SelectorError {
+    /// `In` and `NotIn` need values.
+    #[error("{operator} needs at least one value")]
+    NoValues {
+        /// Which operator.
+        operator: String,
+    },
+    /// `Exists` and `DoesNotExist` take none.
+    #[error("{operator} takes no values")]
+    Values {
+        /// Which operator.
+        operator: String,
+    },
+    /// None of the four.
+    #[error("operator {0:?} isn't one of In, NotIn, Exists, DoesNotExist")]
+    Operator(String),
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+enum Requirement {
+    In(String, BTreeSet<String>),
+    NotIn(String, BTreeSet<String>),
+    Exists(String),
+    DoesNotExist(String),
+}
+
+// ----------------------------------------------------------- impl Selector
+
+impl Selector {
+    /// Parses; the error comes with the index of the expression at fault.
+    pub fn new(selector: &LabelSelector) -> Result<Self, (usize, SelectorError)> {
+        let labels = selector.match_labels.iter().flatten();
+        let mut all: BTreeSet<_> = labels
+            .map(|(key, value)| Requirement::In(key.clone(), BTreeSet::from([value.clone()])))
+            .collect();
+        for (index, expression) in selector.match_expressions.iter().flatten().enumerate() {
+            let values: BTreeSet<_> = expression.values.iter().flatten().cloned().collect();
+            let requirement = Requirement::new(&expression.key, &expression.operator, values);
+            all.insert(requirement.map_err(|error| (index, error))?);
+        }
+        Ok(Self(all))
+    }
+
+    /// Whether all requirements hold for `labels`.
+    pub fn matches(&self, labels: &Labels) -> bool {
+        self.0.iter().all(|requirement| requirement.matches(labels))
+    }
+
+    /// Whether whatever one of the two selects is selected by the other too,
+    /// whichever pods there are: one asks for all that the other asks for.
+    pub fn nested(&self, other: &Self) -> bool {
+        self.0.is_subset(&other.0) || other.0.is_subset(&self.0)
+    }
+}
+
+// -------------------------------------------------------- impl Requirement
+
+impl Requirement {
+    fn new(key: &str, operator: &str, values: BTreeSet<String>) -> Result<Self, SelectorError> {
+        let key = key.to_owned();
+        match (operator, values.is_empty()) {
+            ("In", false) => Ok(Self::In(key, values)),
+            ("NotIn", false) => Ok(Self::NotIn(key, values)),
+            ("Exists", true) => Ok(Self::Exists(key)),
+            ("DoesNotExist", true) => Ok(Self::DoesNotExist(key)),
+            ("In" | "NotIn", true) => Err(SelectorError::NoValues {
+                operator: operator.to_owned(),
+            }),
+            ("Exists" | "DoesNotExist", false) => Err(SelectorError::Values {
+                operator: operator.to_owned(),
+            }),
+            _ => Err(SelectorError::Operator(operator.chars().take(32).collect())),
+        }
+    }
+
+    fn matches(&self, labels: &Labels) -> bool {
+        match self {
+            Self::In(key, values) => labels.get(key).is_some_and(|v| values.contains(v)),
+            Self::NotIn(key, values) => labels.get(key).is_none_or(|v| !values.contains(v)),
+            Self::Exists(key) => labels.contains_key(key),
+            Self::DoesNotExist(key) => !labels.contains_key(key),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::{Value, json};
+
+    use super::*;
+
+    fn selector(selector: Value) -> Result<Selector, (usize, SelectorError)> {
+        Selector::new(&serde_json::from_value(selector).expect("a LabelSelector"))
+    }
+
+    fn selects(text: Value, labels: &[(&str, &str)]) -> bool {
+        let labels = labels.iter().map(|(k, v)| ((*k).into(), (*v).into()));
+        selector(text).expect("parses").matches(&labels.collect())
+    }
+
+    #[test]
+    fn an_empty_selector_selects_everything() {
+        assert!(selects(json!({}), &[]));
+        assert!(selects(json!({}), &[("app", "chat")]));
+    }
+
+    #[test]
+    fn each_operator_means_what_kubernetes_means() {
+        let one = |operator: &str, values: &[&str]| json!({"matchExpressions": [{"key": "app", "operator": operator, "values": values}]});
+        for (text, chat, shop, none) in [
+            (json!({"matchLabels": {"app": "chat"}}), true, false, false),
+            (one("In", &["chat", "x"]), true, false, false),
+            (one("NotIn", &["chat"]), false, true, true),
+            (one("Exists", &[]), true, true, false),
+            (one("DoesNotExist", &[]), false, false, true),
+        ] {
+            assert_eq!(
+                selects(text.clone(), &[("app", "chat")]),
+                chat,
+                "{text} for chat"
+            );
+            assert_eq!(
+                selects(text.clone(), &[("app", "shop")]),
+                shop,
+                "{text} for shop"
+            );
+            assert_eq!(
+                selects(text.clone(), &[("tier", "chat")]),
+                none,
+                "{text} without"
+            );
+        }
+    }
+
+    #[test]
+    fn a_selector_that_means_nothing_is_refused_with_its_index() {
+        for (operator, values) in [
+            ("In", json!([])),
+            ("Exists", json!(["a"])),
+            ("Gt", json!(["1"])),
+        ] {
+            let error = selector(json!({"matchExpressions": [
+                {"key": "a", "operator": "Exists"},
+                {"key": "app", "operator": operator, "values": values},
+            ]}));
+            assert_eq!(error.map_err(|(index, _)| index), Err(1), "{operator}");
+        }
+    }
+
+    #[test]
+    fn nested_is_told_without_any_pod() {
+        let parsed = |text| selector(text).expect("parses");
+        let (all, chat) = (
+            parsed(json!({})),
+            parsed(json!({"matchLabels": {"app": "chat"}})),
+        );
+        let both = parsed(json!({"matchLabels": {"app": "chat", "tier": "a"}}));
+        let tier = parsed(json!({"matchLabels": {"tier": "a"}}));
+        assert!(all.nested(&chat) && chat.nested(&all) && both.nested(&chat));
+        assert!(!tier.nested(&chat), "only some pod may carry both");
+    }
+}
