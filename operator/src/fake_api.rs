@@ -55,6 +55,11 @@ impl FakeApi {
         self.state().objects.get(path).cloned()
     }
 
+    /// Answers a GET of `path` with `value`, which is no object.
+    pub(crate) fn serve(&self, path: &str, value: Value) {
+        self.state().objects.insert(path.to_owned(), value);
+    }
+
     pub(crate) fn delete(&self, path: &str) {
         self.state().objects.remove(path);
     }

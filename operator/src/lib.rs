@@ -12,8 +12,10 @@ pub mod controllers;
 pub mod epoch;
 #[cfg(test)]
 mod fake_api;
+pub mod kinds;
 pub mod kubernetes;
 pub mod leader;
 pub mod log;
 pub mod metrics;
+pub mod tasks;
 pub mod world;
