@@ -4,4 +4,5 @@
 //! can't learn there it doesn't know. A request meets the rooms in this order:
 //! `server`, `table`, `dialect`, `balance`, `upstream`, `exchange`, `meter`.
 
+pub mod error;
 pub mod upstream;

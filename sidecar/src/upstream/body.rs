@@ -14,7 +14,7 @@ use super::pool::Pool;
 
 /// Pieces of a request: what stands before, between and behind two members that
 /// are spliced in, so that a long prompt is never copied.
-pub const MAX_PIECES: usize = 5;
+pub(super) const MAX_PIECES: usize = 5;
 
 /// A request's body: the client's own bytes with a few pieces exchanged. Cloning
 /// it, for another attempt, copies no byte of it.
@@ -25,7 +25,7 @@ pub struct RequestBody {
 }
 
 impl RequestBody {
-    /// The concatenation of `pieces`. More than [`MAX_PIECES`] are joined.
+    /// The concatenation of `pieces`. More than five are joined.
     pub fn from_pieces<I: IntoIterator<Item = Bytes>>(pieces: I) -> Self {
         let mut body = Self::default();
         let mut used = 0;

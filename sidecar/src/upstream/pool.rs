@@ -27,7 +27,7 @@ pub(super) struct Pool {
 }
 
 #[derive(Default)]
-struct Waiting {
+pub(super) struct Waiting {
     /// Newest last: the newest is used first, so that the surplus grows old.
     h1: Vec<IdleH1>,
     h2: Vec<SharedH2>,
