@@ -1,0 +1,1 @@
+//! A JSON scanner that is fed in pieces, builds nothing and allocates nothing.
