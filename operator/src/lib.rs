@@ -18,4 +18,5 @@ pub mod leader;
 pub mod log;
 pub mod metrics;
 pub mod tasks;
+pub mod watches;
 pub mod world;
