@@ -32,10 +32,7 @@ fn whole_numbers(value: &mut Value) {
 }
 
 fn generated_is_current(file: &str, crd: &CustomResourceDefinition) {
-    let new = format!(
-        "{HEAD}{}",
-        serde_yaml::to_string(crd).expect("a CRD is YAML")
-    );
+    let new = yaml(crd);
     let path = Path::new(env!("CARGO_MANIFEST_DIR")).join(file);
     if std::env::var_os("LLMROUTE_BLESS").is_some() {
         fs::write(&path, &new).expect("the folder is writable");
