@@ -7,6 +7,7 @@
 
 pub mod admin;
 pub mod args;
+pub mod catalog;
 pub mod certs;
 pub mod controllers;
 pub mod epoch;
