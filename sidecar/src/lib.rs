@@ -4,7 +4,9 @@
 //! can't learn there it doesn't know. A request meets the rooms in this order:
 //! `server`, `table`, `dialect`, `balance`, `upstream`, `exchange`, `meter`.
 
+pub mod balance;
 pub mod dialect;
 pub mod error;
 pub mod meter;
+pub mod table;
 pub mod upstream;
