@@ -30,7 +30,7 @@ pub use config::{Change, Config, GlobalSettings};
 pub use credential::Credential;
 pub use gate::{Gate, Permit};
 pub use label::Label;
-pub use provider::{Auth, Host, Model, Operation, Provider, Quirks, Upstream};
+pub use provider::{Auth, Host, Model, Provider, Upstream};
 pub use refusal::Refusal;
 pub(crate) use route::compile::MAX_TARGETS;
 pub use route::{RetryOn, RetryPolicy, RouteInfo, Rule, Target, TargetModel, Timeouts};

@@ -5,13 +5,14 @@ use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use arc_swap::ArcSwapOption;
-use bytes::Bytes;
 use http::{HeaderName, Uri};
-use llmroute_protocol as proto;
+use llmroute_protocol::Quirk;
 
 use super::credential::{Credential, Secret};
 use super::label::Label;
 use crate::balance::{Health, HealthPolicy};
+use crate::dialect::openai::Operation;
+use crate::meter::Price;
 use crate::upstream::Endpoint;
 
 mod compile;
@@ -32,8 +33,8 @@ pub struct Provider {
     pub upstream: Upstream,
     /// How a call proves itself.
     pub auth: Auth,
-    /// Where the host differs from OpenAI.
-    pub quirks: Quirks,
+    /// Where the host differs from OpenAI; those that this build knows.
+    pub quirks: Box<[Quirk]>,
     /// When one of its models is left out.
     pub health: HealthPolicy,
     /// Models that aren't listed may be called too; their price is unknown.
@@ -61,19 +62,6 @@ pub struct Host {
     uris: [Uri; Operation::ALL.len()],
 }
 
-/// What of OpenAI's API is called.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub enum Operation {
-    /// `/chat/completions`
-    ChatCompletions,
-    /// `/completions`
-    Completions,
-    /// `/embeddings`
-    Embeddings,
-    /// `/responses`
-    Responses,
-}
-
 /// How a call proves itself to the provider.
 #[derive(Clone, Debug)]
 pub enum Auth {
@@ -90,31 +78,12 @@ pub enum Auth {
     },
 }
 
-/// Where an OpenAI-compatible host differs; data of the operator's catalog.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-#[allow(
-    clippy::struct_excessive_bools,
-    reason = "independent facts about a host, not states of a machine"
-)]
-pub struct Quirks {
-    /// Refuses `stream_options`; its streams carry usage unasked.
-    pub no_stream_options: bool,
-    /// `usage.cost` in USD is the charge.
-    pub cost_usd: bool,
-    /// `usage.cost_in_usd_ticks` (10^10 a USD) is the charge.
-    pub cost_usd_ticks: bool,
-    /// `completion_tokens` may exclude the reasoning tokens.
-    pub reasoning_outside_completion: bool,
-}
-
 /// One model at one provider.
 pub struct Model {
     /// As routes and callers name it.
     pub name: Label,
     /// As the provider names it.
     pub upstream_name: Box<str>,
-    /// The same as a JSON string with its quotes: what is spliced into a body.
-    pub upstream_json: Bytes,
     /// False for a model that only `open_models` lets through: its name is the
     /// caller's, so it is no label of a metric.
     pub listed: bool,
@@ -123,7 +92,7 @@ pub struct Model {
     /// 0: unknown.
     pub max_output_tokens: u64,
     /// `None`: unknown, which isn't zero.
-    pub price: Option<Box<proto::Price>>,
+    pub price: Option<Price>,
     health: Arc<Health>,
 }
 
@@ -193,26 +162,6 @@ impl Host {
     }
 }
 
-impl Operation {
-    /// All of them, in the order of their numbers.
-    pub const ALL: [Self; 4] = [
-        Self::ChatCompletions,
-        Self::Completions,
-        Self::Embeddings,
-        Self::Responses,
-    ];
-
-    /// Below the base URL.
-    pub const fn path(self) -> &'static str {
-        match self {
-            Self::ChatCompletions => "/chat/completions",
-            Self::Completions => "/completions",
-            Self::Embeddings => "/embeddings",
-            Self::Responses => "/responses",
-        }
-    }
-}
-
 // ---------------------------------------------------------------- impl Model
 
 impl Model {
@@ -221,7 +170,6 @@ impl Model {
         Some(Self {
             name: Label::new(name, "").ok()?,
             upstream_name: name.into(),
-            upstream_json: json(name),
             listed: false,
             context_tokens: 0,
             max_output_tokens: 0,
@@ -234,10 +182,4 @@ impl Model {
     pub fn health(&self) -> &Arc<Health> {
         &self.health
     }
-}
-
-fn json(text: &str) -> Bytes {
-    serde_json::to_vec(text)
-        .expect("a string is always JSON")
-        .into()
 }

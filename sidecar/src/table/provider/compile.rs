@@ -6,10 +6,12 @@ use std::time::Duration;
 
 use arc_swap::ArcSwapOption;
 use http::{HeaderName, HeaderValue};
-use llmroute_protocol as proto;
+use llmroute_protocol::{self as proto, Quirk};
 
-use super::{Auth, Host, Label, Model, Operation, Provider, Quirks, Upstream, json};
+use super::{Auth, Host, Label, Model, Provider, Upstream};
 use crate::balance::{Health, HealthPolicy};
+use crate::dialect::openai::Operation;
+use crate::meter::Price;
 use crate::table::refusal::Refusal;
 use crate::upstream::{EndpointError, Upstreams};
 
@@ -161,60 +163,33 @@ fn compile_model(
         upstream_name
     };
     Label::new(upstream_name, &format!("{path}.upstreamName"))?;
-    if let Some(price) = price {
-        check_price(price, path)?;
-    }
+    let price = price.as_ref().map(Price::compile).transpose();
+    let price = price.map_err(|e| Refusal::new(format!("{path}.price"), e.to_string()))?;
     let health = previous.and_then(|p| p.health_of(upstream_name));
     Ok(Model {
         name: label,
         upstream_name: upstream_name.as_str().into(),
-        upstream_json: json(upstream_name),
         listed: true,
         context_tokens: *context_tokens,
         max_output_tokens: *max_output_tokens,
-        price: price.clone().map(Box::new),
+        price,
         health: health.unwrap_or_else(|| Arc::new(Health::default())),
     })
 }
 
-fn check_price(price: &proto::Price, model: &str) -> Result<(), Refusal> {
-    let proto::Price {
-        rates,
-        tiers,
-        service_tiers,
-    } = price;
-    let path = format!("{model}.price");
-    let ascending = |tiers: &[proto::PriceTier]| {
-        tiers.is_sorted_by(|a, b| a.above_input_tokens < b.above_input_tokens)
-            && tiers.iter().all(|tier| tier.rates.is_some())
-    };
-    if rates.is_none() || service_tiers.iter().any(|tier| tier.rates.is_none()) {
-        return Err(Refusal::new(path, "has no rates"));
-    }
-    if !ascending(tiers) || !service_tiers.iter().all(|t| ascending(&t.tiers)) {
-        return Err(Refusal::new(path, "tiers must ascend, each with its rates"));
-    }
-    Ok(())
-}
-
-fn compile_quirks(numbers: &[i32], warnings: &mut Vec<Refusal>) -> Quirks {
-    let mut quirks = Quirks::default();
+fn compile_quirks(numbers: &[i32], warnings: &mut Vec<Refusal>) -> Box<[Quirk]> {
+    let mut quirks = Vec::with_capacity(numbers.len());
     for number in numbers {
-        match proto::Quirk::try_from(*number) {
-            Ok(proto::Quirk::NoStreamOptions) => quirks.no_stream_options = true,
-            Ok(proto::Quirk::CostUsd) => quirks.cost_usd = true,
-            Ok(proto::Quirk::CostUsdTicks) => quirks.cost_usd_ticks = true,
-            Ok(proto::Quirk::ReasoningOutsideCompletion) => {
-                quirks.reasoning_outside_completion = true;
-            }
+        match Quirk::try_from(*number) {
+            Ok(quirk) if quirk != Quirk::Unspecified => quirks.push(quirk),
             // A newer catalog knows more about the host; calls go through without.
-            Ok(proto::Quirk::Unspecified) | Err(_) => {
+            _ => {
                 let text = format!("this sidecar doesn't know quirk {number}");
                 warnings.push(Refusal::new("spec.type", text));
             }
         }
     }
-    quirks
+    quirks.into()
 }
 
 fn compile_health(health: Option<&proto::Health>) -> HealthPolicy {
