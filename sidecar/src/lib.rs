@@ -5,8 +5,10 @@
 //! `server`, `table`, `dialect`, `balance`, `upstream`, `exchange`, `meter`.
 
 pub mod balance;
+pub mod cache;
 pub mod dialect;
 pub mod error;
 pub mod meter;
+pub mod session;
 pub mod table;
 pub mod upstream;
