@@ -45,7 +45,7 @@ pub(crate) fn conditions(_: &mut SchemaGenerator) -> Schema {
             "properties": {
                 "type": { "type": "string", "maxLength": 63 },
                 "status": { "type": "string", "enum": ["True", "False", "Unknown"] },
-                "reason": { "type": "string", "maxLength": 63, "minLength": 1, "pattern": "^[A-Za-z][A-Za-z0-9]*$" },
+                "reason": { "type": "string", "maxLength": 63, "pattern": "^[A-Za-z][A-Za-z0-9]*$" },
                 "message": { "type": "string", "maxLength": MESSAGE },
                 "lastTransitionTime": time(),
                 "observedGeneration": { "type": "integer", "format": "int64", "minimum": 0 },

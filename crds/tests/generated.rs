@@ -13,8 +13,10 @@ fn yaml(crd: &CustomResourceDefinition) -> String {
     let mut crd = serde_json::to_value(crd).expect("a CRD is JSON");
     whole_numbers(&mut crd);
     let text = serde_yaml::to_string(&crd).expect("a CRD is YAML");
-    // Quoted, or some readers of YAML make a timestamp of it.
-    let text = text.replace("1970-01-01T00:00:00Z", "\"1970-01-01T00:00:00Z\"");
+    // Quoted, or a reader of YAML 1.1 (kubectl) makes a timestamp and a boolean of them.
+    let text = text
+        .replace("1970-01-01T00:00:00Z", "\"1970-01-01T00:00:00Z\"")
+        .replace(" on:\n", " \"on\":\n");
     format!("{HEAD}{text}")
 }
 

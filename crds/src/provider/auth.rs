@@ -41,11 +41,11 @@ pub enum AuthType {
 #[schemars(extend("x-kubernetes-map-type" = "atomic"))]
 pub struct SecretRef {
     /// The Secret's name.
-    #[schemars(length(min = 1, max = 253), regex(pattern = DNS_SUBDOMAIN))]
+    #[schemars(length(max = 253), regex(pattern = DNS_SUBDOMAIN))]
     pub name: String,
     /// The key in its data.
     #[serde(default = "default_key")]
-    #[schemars(length(min = 1, max = 253), regex(pattern = DATA_KEY))]
+    #[schemars(length(max = 253), regex(pattern = DATA_KEY))]
     pub key: String,
 }
 

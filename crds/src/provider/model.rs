@@ -10,11 +10,11 @@ use crate::Money;
 #[serde(rename_all = "camelCase")]
 pub struct Model {
     /// What routes call it.
-    #[schemars(length(min = 1, max = 128), regex(pattern = r"^[^\s*]+$"))]
+    #[schemars(length(max = 128), regex(pattern = r"^[^\s*]+$"))]
     pub name: String,
     /// What the provider calls it; absent: the same.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    #[schemars(length(min = 1, max = 256), regex(pattern = r"^\S+$"))]
+    #[schemars(length(max = 256), regex(pattern = r"^\S+$"))]
     pub upstream_name: Option<String>,
     /// How much it can read.
     #[serde(default, skip_serializing_if = "Option::is_none")]

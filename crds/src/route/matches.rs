@@ -10,7 +10,7 @@ pub struct Match {
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(
         length(max = 64),
-        inner(length(min = 1, max = 128), regex(pattern = r"^(\*|\*?[^*\s]+|[^*\s]+\*)$")),
+        inner(length(max = 128), regex(pattern = r"^(\*|\*?[^*\s]+|[^*\s]+\*)$")),
         extend("x-kubernetes-list-type" = "set")
     )]
     pub models: Vec<String>,
@@ -24,10 +24,7 @@ pub struct Match {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct HeaderMatch {
     /// The header's name; case doesn't matter.
-    #[schemars(
-        length(min = 1, max = 256),
-        regex(pattern = r"^[-!#$%&'*+.^_`|~0-9A-Za-z]+$")
-    )]
+    #[schemars(length(max = 256), regex(pattern = r"^[-!#$%&'*+.^_`|~0-9A-Za-z]+$"))]
     pub name: String,
     /// The value to compare with.
     #[schemars(length(max = 1024), regex(pattern = r"^[\t -~]*$"))]

@@ -1,7 +1,8 @@
 //! When a call is tried again, on another target first.
 
-use schemars::JsonSchema;
+use schemars::{JsonSchema, Schema};
 use serde::{Deserialize, Serialize};
+use serde_json::json;
 
 use crate::{
     Duration,
@@ -12,6 +13,13 @@ use crate::{
 /// all tries within `timeouts.request`.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(default, rename_all = "camelCase")]
+#[schemars(
+    transform = catch_unquoted_on,
+    extend("x-kubernetes-validations" = rules([(
+        "!has(self.__true__)",
+        "retry.on came as true, which is what YAML 1.1 makes of it without quotes: write \"on\": [...]",
+    )]))
+)]
 pub struct Retry {
     /// Retries after the first try.
     #[schemars(range(max = 5))]
@@ -54,6 +62,26 @@ pub struct Backoff {
     /// At most.
     #[schemars(extend("x-kubernetes-validations" = some_time("retry.backoff.max")))]
     pub max: Duration,
+}
+
+/// `kubectl` reads YAML 1.1, where an unquoted `on` is the boolean true. The
+/// member that it then sends is known to the schema, so that it is refused with
+/// the cure: a client that asks for no strict validation would have it dropped,
+/// and the defaults would serve without a word.
+fn catch_unquoted_on(schema: &mut Schema) {
+    let Some(properties) = schema.get_mut("properties").and_then(|p| p.as_object_mut()) else {
+        return;
+    };
+    properties.insert(
+        "true".to_owned(),
+        json!({
+            "description": "Always refused: what YAML 1.1 makes of an unquoted `on`.",
+            "type": "array",
+            "maxItems": 5,
+            "items": { "type": "string", "maxLength": 63 },
+            "x-kubernetes-list-type": "atomic",
+        }),
+    );
 }
 
 impl Default for Retry {

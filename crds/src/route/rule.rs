@@ -21,7 +21,7 @@ use crate::schema::{DNS_LABEL, rules};
 ])))]
 pub struct Rule {
     /// The rule's name, unique in the route.
-    #[schemars(length(min = 1, max = 63), regex(pattern = DNS_LABEL))]
+    #[schemars(length(max = 63), regex(pattern = DNS_LABEL))]
     pub name: String,
     /// Any of these; none: the catch-all.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]

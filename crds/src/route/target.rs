@@ -11,13 +11,13 @@ use crate::schema::{DNS_LABEL, DNS_SUBDOMAIN};
 pub struct Target {
     /// The target's name; absent: the provider's. Unique in the rule.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    #[schemars(length(min = 1, max = 63), regex(pattern = DNS_LABEL))]
+    #[schemars(length(max = 63), regex(pattern = DNS_LABEL))]
     pub name: Option<String>,
     /// The `LLMProvider`.
     pub provider_ref: ProviderRef,
     /// The provider's model; absent: as requested.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    #[schemars(length(min = 1, max = 128), regex(pattern = r"^[^\s*]+$"))]
+    #[schemars(length(max = 128), regex(pattern = r"^[^\s*]+$"))]
     pub model: Option<String>,
     /// Its share among the targets of its priority; 0: none.
     #[serde(default = "default_weight")]
@@ -34,12 +34,12 @@ pub struct Target {
 #[schemars(extend("x-kubernetes-map-type" = "atomic"))]
 pub struct ProviderRef {
     /// The provider's name.
-    #[schemars(length(min = 1, max = 253), regex(pattern = DNS_SUBDOMAIN))]
+    #[schemars(length(max = 253), regex(pattern = DNS_SUBDOMAIN))]
     pub name: String,
     /// Its namespace; absent: the route's. Another one must be let in by the
     /// provider's allowedNamespaces.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    #[schemars(length(min = 1, max = 63), regex(pattern = DNS_LABEL))]
+    #[schemars(length(max = 63), regex(pattern = DNS_LABEL))]
     pub namespace: Option<String>,
 }
 
