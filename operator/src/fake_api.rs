@@ -55,6 +55,17 @@ impl FakeApi {
         self.state().objects.get(path).cloned()
     }
 
+    /// How many objects a collection holds.
+    pub(crate) fn count(&self, collection: &str) -> usize {
+        let prefix = format!("{collection}/");
+        let state = self.state();
+        state
+            .objects
+            .keys()
+            .filter(|path| path.starts_with(&prefix))
+            .count()
+    }
+
     /// Answers a GET of `path` with `value`, which is no object.
     pub(crate) fn serve(&self, path: &str, value: Value) {
         self.state().objects.insert(path.to_owned(), value);
@@ -79,6 +90,7 @@ impl FakeApi {
 
     fn answer(&self, method: &Method, path: &str, body: &[u8]) -> (StatusCode, Value) {
         let mut state = self.state();
+        let path = path.strip_suffix("/status").unwrap_or(path);
         let sent: Value = serde_json::from_slice(body).unwrap_or_default();
         if method != Method::GET && state.conflicts > 0 {
             state.conflicts -= 1;

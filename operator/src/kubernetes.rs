@@ -10,6 +10,9 @@ use std::time::Duration;
 /// healthy write that was seen (1 s under load), shorter than the Lease.
 pub const CALL_TIMEOUT: Duration = Duration::from_secs(5);
 
+/// The owner of the fields that this program applies.
+pub const FIELD_MANAGER: &str = "llmroute";
+
 /// Why a call gave nothing.
 #[derive(Debug, thiserror::Error)]
 pub enum CallError {

@@ -11,6 +11,7 @@ pub mod catalog;
 pub mod certs;
 pub mod controllers;
 pub mod epoch;
+pub mod events;
 #[cfg(test)]
 mod fake_api;
 pub mod kinds;
@@ -18,6 +19,7 @@ pub mod kubernetes;
 pub mod leader;
 pub mod log;
 pub mod metrics;
+pub mod status;
 pub mod tasks;
 pub mod watches;
 pub mod world;

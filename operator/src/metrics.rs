@@ -55,6 +55,8 @@ pub struct Families {
     pub reconcile_seconds: Histogram,
     /// Status writes, by outcome.
     pub status_writes: IntCounterVec,
+    /// Statuses that differ from what is there.
+    pub status_backlog: IntGauge,
     /// Events published, by outcome.
     pub events: IntCounterVec,
 }
@@ -96,6 +98,7 @@ impl Metrics {
             watch_errors: counter_vec(r, "watch_errors_total", "Errors of watches", "kind"),
             reconcile_seconds: histogram(r, "reconcile_seconds", "Duration of reconciliations"),
             status_writes: counter_vec(r, "status_writes_total", "Status writes", "outcome"),
+            status_backlog: gauge(r, "status_backlog", "Statuses that wait to be written"),
             events: counter_vec(r, "events_total", "Events published", "outcome"),
             registry,
         };
