@@ -103,12 +103,11 @@ impl Session {
             self.link.send_replace(Link::Disconnected);
             let wait = self.wait_after(&ended, fastrand::f64());
             let wait_ms = u64::try_from(wait.as_millis()).unwrap_or(u64::MAX);
-            match &ended {
+            if let Ended::Closed(Close::Told { message, .. }) = &ended {
                 // Routine: a rollout of the operator sends every sidecar one.
-                Ended::Closed(Close::Told { message, .. }) => {
-                    tracing::info!(reason = %ended, message, wait_ms, "session ended");
-                }
-                _ => tracing::warn!(reason = %ended, wait_ms, "session ended"),
+                tracing::info!(reason = %ended, message, wait_ms, "session ended");
+            } else {
+                tracing::warn!(reason = %ended, wait_ms, "session ended");
             }
             tokio::time::sleep(wait).await;
         }

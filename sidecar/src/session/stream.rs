@@ -72,7 +72,9 @@ impl Session {
         let mut request = tonic::Request::new(ReceiverStream::new(queue));
         request.metadata_mut().insert("authorization", token);
         let answer = timeout(OPEN_TIMEOUT, client.session(request)).await;
-        let inbox = answer.map_err(|_| Ended::Unanswered)?.map_err(refused)?;
+        let inbox = answer
+            .map_err(|_| Ended::Unanswered)?
+            .map_err(|status| refused(&status))?;
         Ok((outbox, inbox.into_inner()))
     }
 
@@ -122,7 +124,7 @@ impl Session {
                 frame = inbox.next() => {
                     let frame = match frame {
                         Some(Ok(frame)) => frame,
-                        Some(Err(status)) if !follower.is_welcomed() => return refused(status),
+                        Some(Err(status)) if !follower.is_welcomed() => return refused(&status),
                         Some(Err(status)) => return Ended::Lost(status.code()),
                         None => return Ended::Lost(tonic::Code::Ok),
                     };
@@ -227,7 +229,7 @@ fn framed(frame: Frame) -> FromSidecar {
     FromSidecar { frame: Some(frame) }
 }
 
-fn refused(status: tonic::Status) -> Ended {
+fn refused(status: &tonic::Status) -> Ended {
     Ended::Refused {
         code: status.code(),
         message: status.message().chars().take(512).collect(),

@@ -28,11 +28,11 @@ fn hash(resources: &[Resource]) -> Bytes {
     )
 }
 
-fn welcome(epoch: u64) -> Option<Frame> {
-    Some(Frame::Welcome(Welcome {
+fn welcome(epoch: u64) -> Frame {
+    Frame::Welcome(Welcome {
         epoch,
         ..Welcome::default()
-    }))
+    })
 }
 
 fn snapshot(epoch: u64, seq: u64, resources: &[Resource]) -> Snapshot {
@@ -56,7 +56,7 @@ fn protocol_error(step: Step) -> &'static str {
 #[test]
 fn a_snapshot_is_applied_and_acknowledged_by_resource() {
     let mut follower = follower();
-    assert_eq!(follower.take(welcome(3)), Step::Welcomed);
+    assert_eq!(follower.take(Some(welcome(3))), Step::Welcomed);
     let resources = [global("debug")];
     let step = follower.take(Some(Frame::Snapshot(snapshot(3, 1, &resources))));
     let Step::Applied(ack) = step else {
@@ -69,7 +69,7 @@ fn a_snapshot_is_applied_and_acknowledged_by_resource() {
 #[test]
 fn chunks_are_applied_only_when_the_last_has_come() {
     let mut follower = follower();
-    follower.take(welcome(3));
+    follower.take(Some(welcome(3)));
     let resources = [global("debug")];
     let whole = snapshot(3, 1, &resources);
     let first = Snapshot {
@@ -94,7 +94,7 @@ fn a_leader_of_the_past_is_not_followed() {
         epoch: 2,
         followed: 3,
     };
-    assert_eq!(follower.take(welcome(2)), Step::Close(close));
+    assert_eq!(follower.take(Some(welcome(2))), Step::Close(close));
     assert_eq!(follower.max_epoch(), 3);
 }
 
@@ -108,27 +108,30 @@ fn frames_out_of_place_end_the_stream() {
         "config before Welcome"
     );
     let mut foreign = follower();
-    foreign.take(welcome(4));
+    foreign.take(Some(welcome(4)));
     assert_eq!(
         protocol_error(foreign.take(config(3, 1))),
         "config of another epoch"
     );
     let mut back = follower();
-    back.take(welcome(3));
+    back.take(Some(welcome(3)));
     back.take(config(3, 2));
     assert_eq!(
         protocol_error(back.take(config(3, 2))),
         "a sequence that went back"
     );
     let mut twice = follower();
-    twice.take(welcome(3));
-    assert_eq!(protocol_error(twice.take(welcome(3))), "a second Welcome");
+    twice.take(Some(welcome(3)));
+    assert_eq!(
+        protocol_error(twice.take(Some(welcome(3)))),
+        "a second Welcome"
+    );
 }
 
 #[test]
 fn a_delta_changes_what_it_names_and_no_more() {
     let mut follower = follower();
-    follower.take(welcome(3));
+    follower.take(Some(welcome(3)));
     follower.take(Some(Frame::Snapshot(snapshot(3, 1, &[global("debug")]))));
     let new = global("info");
     let delta = Delta {
@@ -151,7 +154,7 @@ fn a_delta_changes_what_it_names_and_no_more() {
 #[test]
 fn a_hash_that_differs_ends_the_stream() {
     let mut follower = follower();
-    follower.take(welcome(3));
+    follower.take(Some(welcome(3)));
     let wrong = Snapshot {
         hash: Bytes::from_static(b"other"),
         ..snapshot(3, 1, &[global("debug")])
@@ -163,7 +166,7 @@ fn a_hash_that_differs_ends_the_stream() {
 #[test]
 fn a_snapshot_without_end_is_cut_off() {
     let mut follower = follower();
-    follower.take(welcome(3));
+    follower.take(Some(welcome(3)));
     let held = Held {
         kind: Kind::Route.into(),
         name: "s/r".into(),
