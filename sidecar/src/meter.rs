@@ -13,6 +13,7 @@ mod price;
 mod usage;
 
 pub use estimate::{COLD_TOKENS_PER_1000_BYTES, Estimator};
+pub(crate) use money::Decimal;
 pub use money::PicoUsd;
 pub use price::{Cost, Price, PriceError, charge};
 pub use usage::{Quality, Usage};
