@@ -22,4 +22,5 @@ pub mod metrics;
 pub mod status;
 pub mod tasks;
 pub mod watches;
+pub mod session;
 pub mod world;
