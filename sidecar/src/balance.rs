@@ -10,3 +10,6 @@ mod pick;
 
 pub use health::{Health, HealthPolicy, Outcome};
 pub use pick::{NoTarget, Pick, Tried, pick};
+
+#[cfg(test)]
+mod tests;

@@ -14,6 +14,8 @@
 mod config;
 mod credential;
 mod entries;
+#[cfg(test)]
+pub(crate) mod fixture;
 mod gate;
 mod label;
 mod matching;

@@ -191,6 +191,3 @@ impl HealthPolicy {
             .min(self.max_eject_for)
     }
 }
-
-#[cfg(test)]
-mod tests;
