@@ -4,11 +4,14 @@
 //! can't learn there it doesn't know. A request meets the rooms in this order:
 //! `server`, `table`, `dialect`, `balance`, `upstream`, `exchange`, `meter`.
 
+pub mod access_log;
 pub mod balance;
 pub mod cache;
 pub mod dialect;
 pub mod error;
 pub mod meter;
+pub mod metrics;
+pub mod server;
 pub mod session;
 pub mod table;
 pub mod upstream;

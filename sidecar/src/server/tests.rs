@@ -1,0 +1,1 @@
+//! Limits and draining, over sockets of the kernel and in memory.
