@@ -4,14 +4,34 @@
 //! cut off must notice within seconds. Nothing here retries.
 
 use std::future::Future;
+use std::path::Path;
 use std::time::Duration;
+
+use kube::config::{InferConfigError, KubeConfigOptions, Kubeconfig, KubeconfigError as ReadError};
+use kube::{Client, Config};
 
 /// A call that has no answer by then has failed. Longer than the slowest
 /// healthy write that was seen (1 s under load), shorter than the Lease.
 pub const CALL_TIMEOUT: Duration = Duration::from_secs(5);
 
-/// The owner of the fields that this program applies.
-pub const FIELD_MANAGER: &str = "llmroute";
+/// Why there is no client.
+#[derive(Debug, thiserror::Error)]
+pub enum ClientError {
+    /// The kubeconfig that was named.
+    #[error("kubeconfig {path}")]
+    Kubeconfig {
+        /// Where it should be.
+        path: String,
+        /// What is wrong with it.
+        source: ReadError,
+    },
+    /// Neither KUBECONFIG nor a service account.
+    #[error("no kubeconfig and no service account")]
+    Neither(#[source] InferConfigError),
+    /// Certificates or keys that can't be used.
+    #[error("the settings make no client")]
+    Settings(#[source] kube::Error),
+}
 
 /// Why a call gave nothing.
 #[derive(Debug, thiserror::Error)]
@@ -22,6 +42,31 @@ pub enum CallError {
     /// No answer. A write may still have happened, or still happen.
     #[error("no answer from the API server within {} s", CALL_TIMEOUT.as_secs())]
     Timeout,
+}
+
+/// A client by the kubeconfig at `path`, else by KUBECONFIG, else as the
+/// service account of this pod. Connects to nothing yet.
+pub async fn client(path: Option<&Path>, context: Option<&str>) -> Result<Client, ClientError> {
+    let mut config = match path {
+        Some(path) => named(path, context).await?,
+        None => Config::infer().await.map_err(ClientError::Neither)?,
+    };
+    config.connect_timeout = Some(CALL_TIMEOUT);
+    Client::try_from(config).map_err(ClientError::Settings)
+}
+
+async fn named(path: &Path, context: Option<&str>) -> Result<Config, ClientError> {
+    let wrong = |source| ClientError::Kubeconfig {
+        path: path.display().to_string(),
+        source,
+    };
+    let options = KubeConfigOptions {
+        context: context.map(str::to_owned),
+        ..KubeConfigOptions::default()
+    };
+    let kubeconfig = Kubeconfig::read_from(path).map_err(wrong)?;
+    let config = Config::from_custom_kubeconfig(kubeconfig, &options).await;
+    config.map_err(wrong)
 }
 
 /// `future`, but at most [`CALL_TIMEOUT`].

@@ -19,6 +19,8 @@ pub mod kubernetes;
 pub mod leader;
 pub mod log;
 pub mod metrics;
+pub mod reconcile;
+pub mod run;
 pub mod session;
 pub mod status;
 pub mod tasks;

@@ -37,6 +37,16 @@ pub fn start(level: &str, format: LogFormat) -> Result<(), TryInitError> {
     }
 }
 
+/// A panic is one log line like any other, with its place; the message is
+/// always a constant of ours or of a library, as no secret has a `Debug`.
+pub fn panics() {
+    std::panic::set_hook(Box::new(|info| {
+        let place = info.location().map(ToString::to_string);
+        let message = info.payload_as_str().unwrap_or("no message");
+        tracing::error!(place, message, "panic");
+    }));
+}
+
 fn filter(level: &str) -> EnvFilter {
     let quiet = QUIET.iter().map(|name| {
         format!("{name}=info")

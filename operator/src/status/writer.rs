@@ -5,6 +5,7 @@ use futures::stream::FuturesUnordered;
 use futures::{FutureExt, StreamExt};
 use kube::api::{ApiResource, DynamicObject, Patch, PatchParams};
 use kube::{Api, Client};
+use llmroute_crds::FIELD_MANAGER;
 use serde_json::{Value, json};
 use tokio::sync::watch;
 use tokio::time::Instant;
@@ -13,7 +14,7 @@ use tokio_util::sync::CancellationToken;
 use super::slot::{Moment, Outcome};
 use super::{Desk, Job, Next, StatusKind, StatusRef, transitions};
 use crate::events::Events;
-use crate::kubernetes::{CallError, FIELD_MANAGER, call, is_conflict, is_not_found};
+use crate::kubernetes::{CallError, call, is_conflict, is_not_found};
 use crate::leader::Role;
 use crate::metrics::Metrics;
 
