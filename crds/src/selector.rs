@@ -8,6 +8,12 @@ use serde::{Deserialize, Serialize};
 
 use crate::schema::rules;
 
+/// A label's key: a name, which may have a DNS subdomain before it.
+const LABEL_KEY: &str =
+    "^([a-z0-9]([-a-z0-9.]*[a-z0-9])?/)?[A-Za-z0-9]([-A-Za-z0-9_.]*[A-Za-z0-9])?$";
+/// A label's value; it may be empty.
+const LABEL_VALUE: &str = "^([A-Za-z0-9]([-A-Za-z0-9_.]*[A-Za-z0-9])?)?$";
+
 /// Matches labels; all requirements together. Empty: everything.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
@@ -31,13 +37,13 @@ pub struct LabelSelector {
 )])))]
 pub struct Requirement {
     /// The label's key.
-    #[schemars(length(min = 1, max = 317))]
+    #[schemars(length(max = 317), regex(pattern = LABEL_KEY))]
     pub key: String,
     /// How the label is compared.
     pub operator: Operator,
     /// With In and NotIn: the values.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    #[schemars(length(max = 32), inner(length(max = 63)), extend("x-kubernetes-list-type" = "atomic"))]
+    #[schemars(length(max = 32), inner(length(max = 63), regex(pattern = LABEL_VALUE)), extend("x-kubernetes-list-type" = "atomic"))]
     pub values: Vec<String>,
 }
 
@@ -58,7 +64,7 @@ fn match_labels(_: &mut SchemaGenerator) -> Schema {
     json_schema!({
         "type": "object",
         "maxProperties": 16,
-        "additionalProperties": { "type": "string", "maxLength": 63 },
+        "additionalProperties": { "type": "string", "maxLength": 63, "pattern": LABEL_VALUE },
     })
 }
 
