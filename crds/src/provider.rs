@@ -27,6 +27,10 @@ pub const TYPE_CUSTOM: &str = "custom";
 pub const TYPE_MOCK: &str = "mock";
 
 /// An account at a provider: where, with which credential, at which prices, for whom.
+#[allow(
+    clippy::duplicated_attributes,
+    reason = "each column is a list of its own to kube, and one list to the lint"
+)]
 #[derive(CustomResource, Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[kube(
     group = "llmroute.dev",

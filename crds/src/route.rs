@@ -23,6 +23,10 @@ pub use target::{ProviderRef, Target};
 pub use timeouts::Timeouts;
 
 /// Which pods may call which models, and where each call goes.
+#[allow(
+    clippy::duplicated_attributes,
+    reason = "each column is a list of its own to kube, and one list to the lint"
+)]
 #[derive(CustomResource, Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[kube(
     group = "llmroute.dev",

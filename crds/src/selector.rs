@@ -41,7 +41,7 @@ pub struct Requirement {
     pub key: String,
     /// How the label is compared.
     pub operator: Operator,
-    /// With In and NotIn: the values.
+    /// With `In` and `NotIn`: the values.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(length(max = 32), inner(length(max = 63), regex(pattern = LABEL_VALUE)), extend("x-kubernetes-list-type" = "atomic"))]
     pub values: Vec<String>,

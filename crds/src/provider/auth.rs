@@ -19,7 +19,7 @@ pub struct Auth {
     /// Where the credential comes from.
     #[serde(rename = "type", default, skip_serializing_if = "Option::is_none")]
     pub type_: Option<AuthType>,
-    /// With type SecretRef: the Secret.
+    /// With type `SecretRef`: the Secret.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub secret_ref: Option<SecretRef>,
 }

@@ -14,7 +14,7 @@ pub struct LLMProviderStatus {
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schemars(range(min = 0))]
     pub observed_generation: Option<i64>,
-    /// Accepted, ResolvedRefs, CredentialsReady, Ready.
+    /// What holds of it: `Accepted`, `ResolvedRefs`, `CredentialsReady`, `Ready`.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     #[schemars(schema_with = "schema::conditions")]
     pub conditions: Vec<Condition>,

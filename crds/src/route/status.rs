@@ -17,7 +17,7 @@ pub struct LLMRouteStatus {
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schemars(range(min = 0))]
     pub observed_generation: Option<i64>,
-    /// Accepted, ResolvedRefs, Programmed, Ready.
+    /// What holds of it: `Accepted`, `ResolvedRefs`, `Programmed`, `Ready`.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     #[schemars(schema_with = "schema::conditions")]
     pub conditions: Vec<Condition>,
