@@ -66,6 +66,11 @@ impl Estimator {
             tokens(output_bytes, ratios.output),
         )
     }
+
+    #[cfg(test)]
+    pub(super) fn models(&self) -> usize {
+        self.models.lock().map_or(0, |models| models.len())
+    }
 }
 
 // ---------------------------------------------------------------- impl Ratios

@@ -2,6 +2,7 @@
 
 use bytes::Bytes;
 use serde::Serialize;
+use serde_json::json;
 
 /// The members of an error.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
@@ -55,6 +56,60 @@ pub fn models_body<'a>(models: impl IntoIterator<Item = (&'a str, &'a str)>) -> 
 /// The answer to `GET /models/{id}`.
 pub fn model_body(id: &str, owned_by: &str) -> Bytes {
     encode(&Model::new(id, owned_by))
+}
+
+/// What an event about a response must name.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Response<'a> {
+    pub(super) id: &'a str,
+    pub(super) model: &'a str,
+    /// The next sequence number.
+    pub(super) next: u64,
+}
+
+/// The error event behind `separator`. A stream of the responses endpoint needs two:
+/// some clients drop the first, others only raise a nested `error`.
+pub(super) fn stream_error(
+    separator: &str,
+    error: &ErrorBody<'_>,
+    response: Option<Response<'_>>,
+) -> Bytes {
+    let mut event = Vec::from(separator);
+    let Some(response) = response else {
+        write_event(&mut event, None, &Envelope { error });
+        return event.into();
+    };
+    let failed = json!({
+        "type": "response.failed",
+        "sequence_number": response.next,
+        "response": {
+            "id": response.id, "object": "response", "created_at": 0, "status": "failed",
+            "error": {"code": "server_error", "message": error.message},
+            "incomplete_details": null, "instructions": null, "metadata": {},
+            "model": response.model, "output": [], "parallel_tool_calls": true,
+            "temperature": null, "tool_choice": "auto", "tools": [], "top_p": null, "usage": null,
+        },
+    });
+    write_event(&mut event, Some("response.failed"), &failed);
+    let raised = json!({
+        "type": "error",
+        "sequence_number": response.next.saturating_add(1),
+        "code": error.code, "message": error.message, "param": error.param,
+        "error": error,
+    });
+    write_event(&mut event, Some("error"), &raised);
+    event.into()
+}
+
+fn write_event(into: &mut Vec<u8>, name: Option<&str>, data: &impl Serialize) {
+    if let Some(name) = name {
+        into.extend_from_slice(b"event: ");
+        into.extend_from_slice(name.as_bytes());
+        into.push(b'\n');
+    }
+    into.extend_from_slice(b"data: ");
+    into.extend_from_slice(&encode(data));
+    into.extend_from_slice(b"\n\n");
 }
 
 impl<'a> Model<'a> {
