@@ -101,6 +101,8 @@ impl Reconciler {
         let mut tick = interval(UNSETTLED_EVERY);
         tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
         let facts = self.deps.facts.clone();
+        // The certificates may have been read before this task began.
+        self.trust();
         loop {
             let status_at = self.status_at();
             tokio::select! {
@@ -217,6 +219,9 @@ impl Reconciler {
     /// The bundle goes to every sidecar.
     fn trust(&mut self) {
         let ca_bundle_pem = self.deps.trusted.borrow_and_update().clone();
+        if ca_bundle_pem.is_empty() {
+            return;
+        }
         let global = llmroute_protocol::Global {
             log_level: String::new(),
             ca_bundle_pem,
