@@ -5,13 +5,18 @@
 //! `server`, `table`, `dialect`, `balance`, `upstream`, `exchange`, `meter`.
 
 pub mod access_log;
+pub mod admin;
+pub mod args;
 pub mod balance;
 pub mod cache;
 pub mod dialect;
 pub mod error;
+pub mod log;
 pub mod meter;
 pub mod metrics;
+pub mod probe;
 pub mod server;
 pub mod session;
 pub mod table;
 pub mod upstream;
+pub mod watchdog;

@@ -13,6 +13,7 @@
 
 mod config;
 mod credential;
+mod dump;
 mod entries;
 #[cfg(test)]
 pub(crate) mod fixture;
@@ -28,7 +29,7 @@ use std::sync::Arc;
 
 use http::HeaderMap;
 
-pub use config::{Change, Config, GlobalSettings};
+pub use config::{Applied, Change, Config, GlobalSettings};
 pub use credential::Credential;
 pub use gate::{Gate, Permit};
 pub use label::Label;

@@ -14,6 +14,7 @@ use tokio::time::Instant;
 use tracing_subscriber::filter::Targets;
 
 use super::Table;
+use super::dump::dump;
 use super::entries::{Entries, Good, Surroundings};
 use super::refusal::{Refusal, Verdict};
 use crate::upstream::Upstreams;
@@ -177,6 +178,13 @@ impl Config {
     /// Changes when [`Self::credential_states`] has something to tell.
     pub fn credential_news(&self) -> watch::Receiver<()> {
         self.0.credential_news.subscribe()
+    }
+
+    /// All of it as JSON, for people; no secret is in it.
+    pub fn dump(&self) -> serde_json::Value {
+        let applied = self.0.applied.borrow().clone();
+        let table = self.table();
+        dump(&self.entries(), &table, applied.as_ref(), Instant::now())
     }
 
     fn entries(&self) -> MutexGuard<'_, Entries> {

@@ -125,6 +125,12 @@ impl Provider {
         self.listed.iter().map(|name| &**name)
     }
 
+    /// Every model that was named so far, listed or called.
+    pub(super) fn known(&self) -> Vec<Arc<Model>> {
+        let open = self.open.lock().unwrap_or_else(PoisonError::into_inner);
+        self.models.values().chain(open.values()).cloned().collect()
+    }
+
     /// The credential of this moment. A call keeps the one it began with.
     pub fn credential(&self) -> Option<Arc<Credential>> {
         self.credential.load_full()
@@ -144,12 +150,9 @@ impl Provider {
     }
 
     fn health_of(&self, upstream_name: &str) -> Option<Arc<Health>> {
-        let open = self.open.lock().unwrap_or_else(PoisonError::into_inner);
-        self.models
-            .values()
-            .chain(open.values())
-            .find(|m| &*m.upstream_name == upstream_name)
-            .map(|m| m.health.clone())
+        let known = self.known();
+        let same = known.iter().find(|m| *m.upstream_name == *upstream_name);
+        same.map(|m| m.health.clone())
     }
 }
 

@@ -54,6 +54,17 @@ impl Destination {
             .map_err(UpstreamError::Tls)
     }
 
+    /// A host that says itself that it is loopback was judged where the object
+    /// was, by an operator that may have been told to allow it. Any other name
+    /// can be pointed there behind everybody's back.
+    fn may_be_loopback(&self) -> bool {
+        let literal = self.host.parse::<IpAddr>();
+        self.allow_loopback
+            || literal.is_ok_and(|ip| ip.to_canonical().is_loopback())
+            || *self.host == *"localhost"
+            || self.host.ends_with(".localhost")
+    }
+
     async fn addresses(&self) -> Result<Vec<SocketAddr>, UpstreamError> {
         let found: Vec<SocketAddr> = if let Ok(ip) = self.host.parse::<IpAddr>() {
             vec![SocketAddr::new(ip, self.port)]
@@ -68,7 +79,7 @@ impl Destination {
         }
         let allowed: Vec<_> = found
             .into_iter()
-            .filter(|a| address::allowed(a.ip(), self.allow_loopback))
+            .filter(|a| address::allowed(a.ip(), self.may_be_loopback()))
             .collect();
         if allowed.is_empty() {
             return Err(UpstreamError::Forbidden);
@@ -122,6 +133,30 @@ async fn dial(addresses: &[SocketAddr]) -> Result<TcpStream, UpstreamError> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn loopback_must_be_allowed_or_be_what_the_base_url_says() {
+        let may = |host: &str, allow_loopback| {
+            let destination = Destination {
+                host: host.into(),
+                port: 80,
+                tls: None,
+                allow_loopback,
+            };
+            destination.may_be_loopback()
+        };
+        for host in ["127.0.0.1", "127.8.0.1", "::1", "localhost", "a.localhost"] {
+            assert!(may(host, false), "{host}");
+        }
+        for host in [
+            "api.example.com",
+            "localhost.example.com",
+            "169.254.169.254",
+        ] {
+            assert!(!may(host, false), "{host}");
+            assert!(may(host, true), "{host}");
+        }
+    }
 
     #[test]
     fn families_alternate_from_the_resolvers_choice() {
