@@ -4,11 +4,10 @@
 
 use std::{fmt, str::FromStr, time};
 
+use crate::schema::DURATION;
 use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
 
-/// At most four number-unit pairs of five digits.
-const PATTERN: &str = "^([0-9]{1,5}(h|m|s|ms)){1,4}$";
 const MAX_PAIRS: usize = 4;
 const MAX_DIGITS: usize = 5;
 
@@ -114,7 +113,7 @@ impl JsonSchema for Duration {
     }
 
     fn json_schema(_: &mut SchemaGenerator) -> Schema {
-        json_schema!({ "type": "string", "pattern": PATTERN, "maxLength": 28 })
+        json_schema!({ "type": "string", "pattern": DURATION, "maxLength": 28 })
     }
 }
 

@@ -20,6 +20,7 @@ pub use duration::{Duration, DurationError};
 pub use money::{Money, MoneyError};
 pub use provider::{LLMProvider, LLMProviderSpec, LLMProviderStatus};
 pub use route::{LLMRoute, LLMRouteSpec, LLMRouteStatus};
+pub use schema::cure;
 pub use selector::{LabelSelector, Operator, Requirement};
 
 /// A condition as every kind carries it.

@@ -4,6 +4,7 @@
 
 use std::{fmt, str::FromStr};
 
+use crate::schema::MONEY;
 use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
 
@@ -137,7 +138,7 @@ impl JsonSchema for Money {
         // integers: an unquoted 500 works, an unquoted 2.5 is refused.
         json_schema!({
             "x-kubernetes-int-or-string": true,
-            "pattern": "^[0-9]{1,7}([.][0-9]{1,6})?$",
+            "pattern": MONEY,
             "maxLength": 14,
             "minimum": 0,
             "maximum": 9_999_999,

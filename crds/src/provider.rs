@@ -12,7 +12,7 @@ use kube::CustomResource;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use crate::schema::rules;
+use crate::schema::{PROVIDER_TYPE, rules};
 
 pub use access::{AllowedNamespaces, From};
 pub use auth::{Auth, AuthType, SecretRef};
@@ -93,7 +93,7 @@ pub struct LLMProviderSpec {
     /// A provider of the operator's catalog, such as `openai`; or `custom`, or
     /// `mock`, which is answered inside the sidecar and needs no key. Immutable.
     #[serde(rename = "type")]
-    #[schemars(length(max = 63), regex(pattern = r"^[a-z0-9]([-a-z0-9]*[a-z0-9])?$"))]
+    #[schemars(length(max = 63), regex(pattern = PROVIDER_TYPE))]
     pub type_: String,
     /// How the provider is spoken to. Required for `custom`, else from the catalog.
     #[serde(default, skip_serializing_if = "Option::is_none")]

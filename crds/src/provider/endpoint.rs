@@ -3,7 +3,7 @@
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use crate::schema::{DATA_KEY, DNS_SUBDOMAIN, rules};
+use crate::schema::{BASE_URL, DATA_KEY, DNS_SUBDOMAIN, rules};
 
 /// Plain http that stays in the cluster or on the machine: a name without a
 /// dot, `<service>.<namespace>.svc` with or without the cluster's domain, and
@@ -35,7 +35,7 @@ pub struct Endpoint {
     #[schemars(
         length(max = 512),
         regex(
-            pattern = r"^https?://([-a-zA-Z0-9._]+|\[[0-9a-fA-F:.]+\])(:[0-9]{1,5})?(/[-a-zA-Z0-9._~%!$&'()*+,;=:@/]*)?$"
+            pattern = BASE_URL
         )
     )]
     pub base_url: Option<String>,

@@ -3,18 +3,21 @@
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use crate::Money;
+use crate::{
+    Money,
+    schema::{MODEL, UPSTREAM_MODEL},
+};
 
 /// A model, over the catalog's row of the same name.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct Model {
     /// What routes call it.
-    #[schemars(length(max = 128), regex(pattern = r"^[^\s*]+$"))]
+    #[schemars(length(max = 128), regex(pattern = MODEL))]
     pub name: String,
     /// What the provider calls it; absent: the same.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    #[schemars(length(max = 256), regex(pattern = r"^\S+$"))]
+    #[schemars(length(max = 256), regex(pattern = UPSTREAM_MODEL))]
     pub upstream_name: Option<String>,
     /// How much it can read.
     #[serde(default, skip_serializing_if = "Option::is_none")]

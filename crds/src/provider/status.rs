@@ -31,7 +31,7 @@ pub struct LLMProviderStatus {
 #[serde(default, rename_all = "camelCase")]
 pub struct CredentialStatus {
     /// The first 8 hex digits of its SHA-256.
-    #[schemars(length(max = 8), regex(pattern = "^[0-9a-f]{8}$"))]
+    #[schemars(length(max = 8), regex(pattern = schema::HASH8))]
     #[serde(skip_serializing_if = "String::is_empty")]
     pub hash8: String,
     /// When it last changed.

@@ -3,6 +3,8 @@
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+use crate::schema::{HEADER_NAME, HEADER_VALUE, MODEL_MATCH};
+
 /// What a call must be like: one of the models, and all of the headers.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct Match {
@@ -10,7 +12,7 @@ pub struct Match {
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(
         length(max = 64),
-        inner(length(max = 128), regex(pattern = r"^(\*|\*?[^*\s]+|[^*\s]+\*)$")),
+        inner(length(max = 128), regex(pattern = MODEL_MATCH)),
         extend("x-kubernetes-list-type" = "set")
     )]
     pub models: Vec<String>,
@@ -24,10 +26,10 @@ pub struct Match {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct HeaderMatch {
     /// The header's name; case doesn't matter.
-    #[schemars(length(max = 256), regex(pattern = r"^[-!#$%&'*+.^_`|~0-9A-Za-z]+$"))]
+    #[schemars(length(max = 256), regex(pattern = HEADER_NAME))]
     pub name: String,
     /// The value to compare with.
-    #[schemars(length(max = 1024), regex(pattern = r"^[\t -~]*$"))]
+    #[schemars(length(max = 1024), regex(pattern = HEADER_VALUE))]
     pub value: String,
     /// How the value is compared.
     #[serde(rename = "type", default)]

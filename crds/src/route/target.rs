@@ -3,7 +3,7 @@
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use crate::schema::{DNS_LABEL, DNS_SUBDOMAIN};
+use crate::schema::{DNS_LABEL, DNS_SUBDOMAIN, MODEL};
 
 /// Where a call can go: a provider, and a model there.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
@@ -17,7 +17,7 @@ pub struct Target {
     pub provider_ref: ProviderRef,
     /// The provider's model; absent: as requested.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    #[schemars(length(max = 128), regex(pattern = r"^[^\s*]+$"))]
+    #[schemars(length(max = 128), regex(pattern = MODEL))]
     pub model: Option<String>,
     /// Its share among the targets of its priority; 0: none.
     #[serde(default = "default_weight")]
