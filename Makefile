@@ -45,7 +45,7 @@ lint: ## Format, clippy, licences and sources, docs
 	RUSTDOCFLAGS="-D warnings" cargo doc --locked --workspace --no-deps --document-private-items
 	$(CACHE)/tools/bin/cargo-deny --version 2>/dev/null | grep -q ' $(DENY_VERSION)$$' \
 	  || cargo install --locked cargo-deny --version $(DENY_VERSION) --root $(CACHE)/tools
-	$(CACHE)/tools/bin/cargo-deny --locked check --config .cargo/deny.toml bans licenses sources
+	$(CACHE)/tools/bin/cargo-deny --locked --config .cargo/deny.toml check bans licenses sources
 
 .PHONY: generate
 generate: ## Write anew what is generated and committed
@@ -58,4 +58,4 @@ drift: generate ## Fail if a generated file differs from the committed one
 
 .PHONY: advisories
 advisories: ## Known vulnerabilities (needs a network beyond the package registries)
-	$(CACHE)/tools/bin/cargo-deny --locked check --config .cargo/deny.toml advisories
+	$(CACHE)/tools/bin/cargo-deny --locked --config .cargo/deny.toml check advisories
