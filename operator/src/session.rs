@@ -170,3 +170,6 @@ impl SessionService for SessionServer {
         }))
     }
 }
+
+#[cfg(test)]
+mod tests;

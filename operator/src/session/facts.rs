@@ -46,8 +46,6 @@ struct State {
     last_id: SessionId,
     /// By the pod's namespace, as a route reaches no other.
     sessions: BTreeMap<String, BTreeMap<SessionId, Session>>,
-    /// By the provider's name.
-    credentials: BTreeMap<String, HashMap<SessionId, CredentialState>>,
     touched: Touched,
 }
 
@@ -57,6 +55,8 @@ struct Session {
     config: Arc<PodConfig>,
     waiting: Waiting,
     answers: HashMap<Key, Answer>,
+    /// By the provider's name; what was said of one that it doesn't get doesn't count.
+    credentials: BTreeMap<String, CredentialState>,
 }
 
 /// For what a session waits.
@@ -106,16 +106,25 @@ impl Facts {
 
     /// The sidecars of a route, against what is built now.
     pub fn route(&self, built: &Built, route: &ObjectRef) -> Dataplane {
-        let needs = built.needs(route);
+        let selects = |pod: &PodFacts| built.selects(route, pod);
+        self.count(&route.namespace, &built.needs(route), selects)
+    }
+
+    pub(super) fn count(
+        &self,
+        namespace: &str,
+        needs: &[(Key, String)],
+        selects: impl Fn(&PodFacts) -> bool,
+    ) -> Dataplane {
         let state = self.state();
-        let sessions = state.sessions.get(&route.namespace);
+        let sessions = state.sessions.get(namespace);
         let mut dataplane = Dataplane::default();
         for session in sessions.into_iter().flat_map(BTreeMap::values) {
-            if session.pod.terminating || !built.selects(route, &session.pod) {
+            if session.pod.terminating || !selects(&session.pod) {
                 continue;
             }
             dataplane.connected += 1;
-            match session.standing(&needs) {
+            match session.standing(needs) {
                 Standing::Acked => dataplane.acked += 1,
                 Standing::Pending => {}
                 Standing::Stale => dataplane.stale += 1,
@@ -133,13 +142,15 @@ impl Facts {
 
     /// What sidecars learned of the credential with this hash.
     pub fn credential(&self, provider: &ObjectRef, hash8: &str) -> CredentialFacts {
+        let key = Key::new(Kind::Credential, provider.to_string());
         let state = self.state();
-        let states = state.credentials.get(&provider.to_string());
+        let sessions = state.sessions.values().flat_map(BTreeMap::values);
         let mut facts = CredentialFacts::default();
-        for said in states.into_iter().flat_map(HashMap::values) {
-            if said.hash8 != hash8 {
+        for session in sessions.filter(|session| session.config.resources.contains_key(&key)) {
+            let said = session.credentials.get(&key.name);
+            let Some(said) = said.filter(|said| said.hash8 == hash8) else {
                 continue;
-            }
+            };
             facts.accepting += u32::from(said.accepted);
             facts.rejecting += u32::from(!said.accepted && said.rejected401 > 0);
             facts.rejected401 = facts.rejected401.saturating_add(said.rejected401);
@@ -198,6 +209,17 @@ impl Session {
 // ---------------------------------------------------------------- impl State
 
 impl State {
+    /// What was said of credentials that only `than` or only `config` has counts otherwise now.
+    fn touch_credentials(&mut self, session: &Session, than: &PodConfig) {
+        for provider in session.credentials.keys() {
+            let key = Key::new(Kind::Credential, provider.clone());
+            let had = than.resources.contains_key(&key);
+            if had != session.config.resources.contains_key(&key) {
+                self.touched.providers.extend(ObjectRef::parse(provider));
+            }
+        }
+    }
+
     fn touch(&mut self, config: &PodConfig) {
         self.touched.routes.extend(config.routes.iter().cloned());
     }

@@ -1,8 +1,8 @@
 //! One stream's part of the facts, gone with the stream.
 
 use super::{
-    Answer, Answered, Arc, CredentialState, Facts, HashMap, Instant, Key, Kind, ObjectRef,
-    PodConfig, PodFacts, Session, SessionId, State, Timestamp, Waiting,
+    Answer, Answered, Arc, BTreeMap, CredentialState, Facts, HashMap, Instant, Key, Kind,
+    ObjectRef, PodConfig, PodFacts, Session, SessionId, State, Timestamp, Waiting,
 };
 
 /// Owned by the stream; dropping it forgets everything that was said on it.
@@ -11,6 +11,11 @@ pub(in crate::session) struct OpenFacts {
     namespace: String,
     id: SessionId,
 }
+
+/// More credentials than any pod gets.
+const MAX_CREDENTIALS: usize = 1024;
+/// `namespace/name`, with room.
+const MAX_NAME: usize = 512;
 
 impl Facts {
     /// A sidecar was welcomed.
@@ -24,6 +29,7 @@ impl Facts {
             config: Arc::default(),
             waiting: Waiting::Nothing,
             answers: HashMap::new(),
+            credentials: BTreeMap::new(),
         };
         let of_namespace = state.sessions.entry(namespace.clone()).or_default();
         of_namespace.insert(id, session);
@@ -57,8 +63,9 @@ impl OpenFacts {
             session
                 .answers
                 .retain(|key, _| config.resources.contains_key(key));
-            session.config = config;
+            let old = std::mem::replace(&mut session.config, config);
             session.waiting = waiting;
+            state.touch_credentials(session, &old);
         });
     }
 
@@ -92,21 +99,19 @@ impl OpenFacts {
         });
     }
 
-    /// The sidecar tells how its calls with a credential went. A provider that
-    /// it wasn't given is none of its business.
+    /// The sidecar tells how its calls with a credential went. It may say so
+    /// before it is known which credentials it gets.
     pub(in crate::session) fn credential(&self, said: CredentialState) {
-        let id = self.id;
         self.change(|state, session| {
-            let key = Key::new(Kind::Credential, said.provider.clone());
-            if !session.config.resources.contains_key(&key) {
+            let known = session.credentials.get(&said.provider);
+            let room = known.is_some() || session.credentials.len() < MAX_CREDENTIALS;
+            let sane = said.provider.len() <= MAX_NAME && said.hash8.len() <= MAX_NAME;
+            if known == Some(&said) || !room || !sane {
                 return;
             }
             let provider = ObjectRef::parse(&said.provider);
-            let known = state.credentials.entry(said.provider.clone()).or_default();
-            if known.get(&id) != Some(&said) {
-                known.insert(id, said);
-                state.touched.providers.extend(provider);
-            }
+            state.touched.providers.extend(provider);
+            session.credentials.insert(said.provider.clone(), said);
         });
     }
 
@@ -138,14 +143,8 @@ impl Drop for OpenFacts {
         }
         if let Some(session) = session {
             state.touch(&session.config);
+            state.touch_credentials(&session, &PodConfig::default());
         }
-        let (id, touched) = (self.id, &mut state.touched.providers);
-        state.credentials.retain(|provider, said| {
-            if said.remove(&id).is_some() {
-                touched.extend(ObjectRef::parse(provider));
-            }
-            !said.is_empty()
-        });
         self.facts.0.touched.notify_one();
     }
 }
