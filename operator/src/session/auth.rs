@@ -68,7 +68,7 @@ pub(super) struct Authenticator {
 /// A longer one isn't a token of an API server; request heads are bounded as well.
 const MAX_TOKEN: usize = 12 * 1024;
 /// For a token whose end can't be read: as kubelets project ours.
-const DEFAULT_LIFE: Duration = Duration::from_secs(3600);
+const DEFAULT_LIFE: Duration = Duration::from_hours(1);
 /// However clocks differ, a stream that was just let in lives so long.
 const LEAST_LIFE: Duration = Duration::from_secs(10);
 /// A review that would have to wait longer is refused.
@@ -152,8 +152,9 @@ impl Authenticator {
         let now = Instant::now();
         let life = life(token, (self.clock)()).unwrap_or(DEFAULT_LIFE);
         let ends = now + life.max(LEAST_LIFE);
-        let known_until = now + self.cached_for.min(life);
-        self.cache.put(hash, reviewed.clone(), ends, known_until);
+        let remembered_until = now + self.cached_for.min(life);
+        self.cache
+            .put(hash, reviewed.clone(), ends, remembered_until);
         Ok((reviewed, ends))
     }
 

@@ -56,7 +56,7 @@ impl Default for Limits {
             stale: Duration::from_secs(30),
             drain: Duration::from_secs(5),
             reviews_per_second: 300,
-            review_cache: Duration::from_secs(60),
+            review_cache: Duration::from_mins(1),
             frames_queued: 4,
         }
     }

@@ -136,6 +136,12 @@ impl World {
         }
     }
 
+    /// The review of this token gives that.
+    fn refuse(&self, token: &str, refusal: Refusal) {
+        let mut says = self.reviewer.says.lock().expect("no panic");
+        says.insert(token.into(), refusal);
+    }
+
     fn publish(&self, view: &FakeView) {
         self.view.send_replace(Some(Arc::new(view.clone())));
     }
@@ -243,7 +249,7 @@ impl Sidecar {
 
     /// The next frame, pings included; `None` at the end.
     async fn frame(&mut self) -> Option<Result<Down, Status>> {
-        let frame = tokio::time::timeout(Duration::from_secs(120), self.inbound.message());
+        let frame = tokio::time::timeout(Duration::from_mins(2), self.inbound.message());
         let frame = frame.await.expect("pings come every 15 s").transpose()?;
         Some(frame.map(|frame| frame.frame.expect("a frame of ours")))
     }

@@ -44,9 +44,7 @@ async fn every_refusal_of_the_review_reaches_the_sidecar_with_its_reason() {
         (Refusal::NotAllowed, Code::Unavailable),
     ] {
         let token = format!("token-{}", refusal.label());
-        let mut says = world.reviewer.says.lock().expect("no panic");
-        says.insert(token.clone(), refusal);
-        drop(says);
+        world.refuse(&token, refusal);
         let (notice, status) = refused(&world, &token).await;
         assert_eq!(notice.message, refusal.to_string());
         assert!(notice.reconnect_after_ms > 0, "{notice:?}");
@@ -147,9 +145,7 @@ async fn a_positive_review_is_remembered_for_a_minute_and_a_negative_one_never()
     world.hello(hello).await.welcome().await;
     assert_eq!(world.reviewer.asked.load(Ordering::Relaxed), 2);
 
-    let mut says = world.reviewer.says.lock().expect("no panic");
-    says.insert("bad".into(), Refusal::NotAuthenticated);
-    drop(says);
+    world.refuse("bad", Refusal::NotAuthenticated);
     for asked in 3..=4 {
         refused(&world, "bad").await;
         assert_eq!(world.reviewer.asked.load(Ordering::Relaxed), asked);
