@@ -1,3 +1,40 @@
-//! Placeholder head.
+//! The house of the suites that need more than one crate: a real API server
+//! and etcd, the real binaries as processes, upstreams that misbehave on
+//! demand, official SDKs as clients.
+//!
+//! A suite under `tests/` says what must hold; this library only starts things,
+//! waits for them with an end, and shows their logs when a wait was in vain.
+//! It asserts nothing about llmroute itself. Whatever it starts ends with the
+//! test process, however that ends.
 
+pub mod aimock;
+pub mod assets;
+pub mod cluster;
 pub mod crd_cases;
+pub mod http;
+pub mod operator;
+pub mod pki;
+pub mod ports;
+pub mod process;
+pub mod proxy;
+pub mod reaper;
+pub mod sdk;
+pub mod session_client;
+pub mod sidecar;
+pub mod upstream;
+pub mod wait;
+
+/// What every suite begins with.
+pub mod prelude {
+    pub use std::time::Duration;
+
+    pub use anyhow::{Context as _, Result, anyhow, bail, ensure};
+    pub use serde_json::{Value, json};
+
+    pub use crate::cluster::{Cluster, Namespace};
+    pub use crate::http::{Answer, Http};
+    pub use crate::operator::Operator;
+    pub use crate::sidecar::Sidecar;
+    pub use crate::upstream::{Reply, Upstream};
+    pub use crate::wait::eventually;
+}

@@ -50,15 +50,15 @@ fn manifest_arrows(house: &str) -> BTreeSet<String> {
     for line in manifest.lines() {
         if line.starts_with('[') {
             section = line.to_owned();
-        } else if section == "[dependencies]" {
-            if let Some(rest) = line.strip_prefix("llmroute-") {
-                found.insert(
-                    rest.split(['.', ' ', '='])
-                        .next()
-                        .unwrap_or_default()
-                        .to_owned(),
-                );
-            }
+        } else if section == "[dependencies]"
+            && let Some(rest) = line.strip_prefix("llmroute-")
+        {
+            found.insert(
+                rest.split(['.', ' ', '='])
+                    .next()
+                    .unwrap_or_default()
+                    .to_owned(),
+            );
         }
     }
     found
