@@ -155,8 +155,9 @@ impl Reconciler {
         };
         let malformed = self.engine.malformed();
         let effects = self.engine.apply(change);
-        if self.engine.malformed() != malformed {
-            self.note_malformed(object);
+        let now = self.engine.malformed();
+        if now != malformed {
+            self.note_malformed(object, now.0 + now.1 > malformed.0 + malformed.1);
         }
         self.note(effects);
     }
@@ -204,7 +205,7 @@ impl Reconciler {
         }
     }
 
-    fn note_malformed(&self, object: Option<ObjectRef>) {
+    fn note_malformed(&self, object: Option<ObjectRef>, more: bool) {
         let (providers, routes) = self.engine.malformed();
         let gauge = &self.deps.metrics.malformed;
         let count = |n: usize| i64::try_from(n).unwrap_or(i64::MAX);
@@ -212,8 +213,10 @@ impl Reconciler {
             .with_label_values(&["llmproviders"])
             .set(count(providers));
         gauge.with_label_values(&["llmroutes"]).set(count(routes));
-        let object = object.map(|id| id.to_string());
-        tracing::warn!(object, providers, routes, "objects that can't be read");
+        if more {
+            let object = object.map(|id| id.to_string());
+            tracing::warn!(object, providers, routes, "an object can't be read");
+        }
     }
 
     /// The bundle goes to every sidecar.

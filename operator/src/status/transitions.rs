@@ -36,7 +36,7 @@ const ROWS: [Row; 5] = [
     },
     Row {
         condition: "CredentialsReady",
-        reasons: &["Rejected401", "NoAccess"],
+        reasons: &["Rejected401"],
         event: Reason::CredentialRejected,
     },
     Row {
@@ -46,22 +46,16 @@ const ROWS: [Row; 5] = [
     },
 ];
 
-/// What to tell when the status of `object` went from `before` to `after`.
+/// What to tell when the status of `object` went from `before` to `after`. Of
+/// several conditions that turned bad the first is told: the others follow from it.
 pub(super) fn notes(object: &StatusRef, uid: &str, before: &Value, after: &Value) -> Vec<Note> {
-    let conditions = after["conditions"].as_array().into_iter().flatten();
-    let bad = conditions.filter_map(|after| {
-        let row = ROWS.iter().find(|row| row.matches(after))?;
-        let name = &after["type"];
-        let before = before["conditions"].as_array();
-        let before = before.and_then(|all| all.iter().find(|c| c["type"] == *name));
-        let same = |key: &str| before.is_some_and(|before| before[key] == after[key]);
-        let known = same("status") && same("reason");
-        (!known).then(|| {
-            let message = after["message"].as_str().unwrap_or_default();
-            note(object, uid, Severity::Warning, row.event, message)
-        })
+    let bad = ROWS.iter().find_map(|row| {
+        let message = row.turned_bad(before, after)?;
+        let note = Note::about(object, uid, Severity::Warning, row.event, message);
+        Some(note)
     });
-    bad.chain(rotation(object, uid, before, after)).collect()
+    let rotated = rotation(object, uid, before, after);
+    bad.into_iter().chain(rotated).collect()
 }
 
 /// A key took the place of another. A first key is no rotation.
@@ -73,28 +67,31 @@ fn rotation(object: &StatusRef, uid: &str, before: &Value, after: &Value) -> Opt
     let (before, after) = (hash(before)?, hash(after)?);
     (object.kind == StatusKind::Provider && before != after).then(|| {
         let message = format!("the key changed: {before} is now {after} (hashes)");
-        note(
-            object,
-            uid,
-            Severity::Normal,
-            Reason::CredentialRotated,
-            &message,
-        )
+        let reason = Reason::CredentialRotated;
+        Note::about(object, uid, Severity::Normal, reason, &message)
     })
 }
 
-fn note(object: &StatusRef, uid: &str, severity: Severity, reason: Reason, text: &str) -> Note {
-    Note::about(object, uid, severity, reason, text)
+fn condition<'a>(status: &'a Value, name: &str) -> Option<&'a Value> {
+    let conditions = status["conditions"].as_array()?;
+    conditions
+        .iter()
+        .find(|condition| condition["type"] == name)
 }
 
 // ---------------------------------------------------------------- impl Row
 
 impl Row {
-    fn matches(&self, condition: &Value) -> bool {
-        let reason = condition["reason"].as_str().unwrap_or_default();
-        condition["type"] == self.condition
-            && condition["status"] == "False"
-            && (self.reasons.is_empty() || self.reasons.contains(&reason))
+    /// The condition's message, if it is this row's now and was something else before.
+    fn turned_bad<'a>(&self, before: &Value, after: &'a Value) -> Option<&'a str> {
+        let after = condition(after, self.condition)?;
+        let reason = after["reason"].as_str().unwrap_or_default();
+        let ours = self.reasons.is_empty() || self.reasons.contains(&reason);
+        let before = condition(before, self.condition);
+        let same = |key: &str| before.is_some_and(|before| before[key] == after[key]);
+        let news = !(same("status") && same("reason"));
+        let bad = after["status"] == "False" && ours && news;
+        bad.then(|| after["message"].as_str().unwrap_or_default())
     }
 }
 
@@ -142,6 +139,16 @@ mod tests {
             );
             assert_eq!(told(&bad, &bad), [], "{name} {reason} again");
         }
+    }
+
+    #[test]
+    fn of_what_follows_from_one_another_the_first_is_told() {
+        let condition = |name: &str| json!({ "type": name, "status": "False", "reason": "Rejected", "message": name });
+        let bad = json!({ "conditions": [condition("Programmed"), condition("Accepted")] });
+        assert_eq!(
+            told(&Value::Null, &bad),
+            [(Reason::NotAccepted, "Accepted".to_owned())]
+        );
     }
 
     #[test]
