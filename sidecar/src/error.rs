@@ -64,18 +64,18 @@ pub enum ApiError {
     #[error("the body ended early; send as many bytes as Content-Length says")]
     BodyIncomplete,
     /// The body is not JSON, or not an object.
-    #[error("the body is not valid JSON: {problem}; send one JSON object in UTF-8")]
+    #[error("{problem}; send one JSON object in UTF-8")]
     InvalidJson {
         /// Where and what, without a byte of the body.
         problem: Box<str>,
     },
     /// A member that we read has the wrong form.
-    #[error("`{field}`: {problem}")]
+    #[error("{problem}")]
     InvalidField {
         /// Its name.
         field: &'static str,
-        /// What is wrong, and the cure.
-        problem: &'static str,
+        /// What is wrong, without a byte of the body.
+        problem: Box<str>,
     },
     /// No rule of this pod's routes matches the model.
     #[error("no route of this pod serves the model `{model}`; it may call: {models}")]

@@ -11,6 +11,7 @@ pub mod balance;
 pub mod cache;
 pub mod dialect;
 pub mod error;
+pub mod exchange;
 pub mod log;
 pub mod meter;
 pub mod metrics;

@@ -25,7 +25,7 @@ mod pool;
 mod stream;
 mod tls;
 
-pub use body::{RequestBody, UpstreamBody};
+pub use body::{RequestBody, Sent, UpstreamBody};
 pub use endpoint::{Endpoint, EndpointError, Upstreams};
 pub use error::UpstreamError;
 

@@ -20,11 +20,11 @@ fn examples() -> Vec<ApiError> {
         E::BodyTimeout,
         E::BodyIncomplete,
         E::InvalidJson {
-            problem: "expected value at byte 7".into(),
+            problem: "the body is not valid JSON: expected a value at byte 7".into(),
         },
         E::InvalidField {
             field: "model",
-            problem: "is missing; name a model",
+            problem: "`model` is required".into(),
         },
         E::ModelNotFound {
             model: "gpt-9".into(),

@@ -2,6 +2,7 @@
 
 use std::pin::Pin;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use std::task::{Context, Poll};
 
 use bytes::Bytes;
@@ -22,6 +23,19 @@ pub(super) const MAX_PIECES: usize = 5;
 pub struct RequestBody {
     pieces: [Bytes; MAX_PIECES],
     next: usize,
+    sent: Option<Sent>,
+}
+
+/// Tells whether a byte of a request was sent: then the provider may charge
+/// for it, even if its answer never comes.
+#[derive(Clone, Debug, Default)]
+pub struct Sent(Arc<AtomicBool>);
+
+impl Sent {
+    /// True once the body, or a copy of it, was begun.
+    pub fn began(&self) -> bool {
+        self.0.load(Relaxed)
+    }
 }
 
 impl RequestBody {
@@ -39,6 +53,13 @@ impl RequestBody {
             }
         }
         body
+    }
+
+    /// The same body, which tells `sent` when it is begun.
+    #[must_use]
+    pub fn telling(mut self, sent: Sent) -> Self {
+        self.sent = Some(sent);
+        self
     }
 
     /// Bytes that are still to be sent.
@@ -67,6 +88,9 @@ impl Body for RequestBody {
         _cx: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, Self::Error>>> {
         let this = self.get_mut();
+        if let Some(sent) = this.sent.take() {
+            sent.0.store(true, Relaxed);
+        }
         // Non-empty pieces come first, so an empty one is the end.
         let piece = this.pieces.get_mut(this.next).map(std::mem::take);
         this.next = (this.next + 1).min(MAX_PIECES);
