@@ -7,8 +7,14 @@
 //! whatever a [`Change`](crate::world::Change) concerns, and for nothing else.
 
 mod built;
+mod conditions;
+mod conflicts;
 mod dataplane;
 mod engine;
+mod index;
+mod provider;
+mod refusal;
+mod route;
 
 pub use built::{Built, PodConfig};
 pub use dataplane::{CredentialFacts, Dataplane, Rejection};

@@ -25,6 +25,8 @@ pub(super) struct BuiltRoute {
     pub(super) resource: Arc<Resource>,
     /// Of the targets that can be called.
     pub(super) providers: BTreeSet<ObjectRef>,
+    /// Sidecars are expected to take it.
+    pub(super) whole: bool,
 }
 
 /// A provider and its secret.
@@ -32,6 +34,8 @@ pub(super) struct BuiltRoute {
 pub(super) struct BuiltProvider {
     pub(super) resource: Arc<Resource>,
     pub(super) credential: Option<Arc<Resource>>,
+    /// Sidecars are expected to take it.
+    pub(super) whole: bool,
 }
 
 /// What one pod needs, and nothing else.
@@ -54,7 +58,8 @@ impl Built {
         let mut routes = Vec::new();
         for (name, route) in self.routes_for(pod) {
             routes.push(ObjectRef::new(&pod.namespace, name));
-            resources.extend(self.of_route(route));
+            let all = self.of_route(route);
+            resources.extend(all.map(|(key, _, resource)| (key, resource)));
         }
         resources.extend(self.global.iter().map(keyed));
         let hash = set_hash(resources.iter().map(|(key, r)| (key, r.version.as_str())));
@@ -66,22 +71,27 @@ impl Built {
     }
 
     /// What must be in force at a sidecar before a route is, with the versions:
-    /// the route, its providers and their credentials. Empty for one that isn't pushed.
+    /// the route, its providers and their credentials. Bodies that are pushed
+    /// only to be refused don't count; one that isn't pushed has no needs.
     pub fn needs(&self, route: &ObjectRef) -> Vec<(Key, String)> {
-        let built = self.routes.get(&route.namespace);
-        let built = built.and_then(|routes| routes.get(&route.name));
+        let built = self.route(route).filter(|route| route.whole);
         let resources = built.into_iter().flat_map(|route| self.of_route(route));
         resources
-            .map(|(key, resource)| (key, resource.version.clone()))
+            .filter(|(_, whole, _)| *whole)
+            .map(|(key, _, resource)| (key, resource.version.clone()))
             .collect()
     }
 
     /// Whether a route selects a pod, by namespace and labels.
     pub fn selects(&self, route: &ObjectRef, pod: &PodFacts) -> bool {
-        let routes = self.routes.get(&route.namespace);
-        let built = routes.and_then(|routes| routes.get(&route.name));
+        let built = self.route(route);
         route.namespace == pod.namespace
             && built.is_some_and(|built| built.selector.matches(&pod.labels))
+    }
+
+    pub(super) fn route(&self, id: &ObjectRef) -> Option<&BuiltRoute> {
+        let routes = self.routes.get(&id.namespace)?;
+        routes.get(&id.name).map(|route| &**route)
     }
 
     fn routes_for(&self, pod: &PodFacts) -> impl Iterator<Item = (&String, &BuiltRoute)> {
@@ -91,16 +101,25 @@ impl Built {
             .filter(|(_, route)| route.selector.matches(&pod.labels))
     }
 
+    /// Everything of one route; whether a sidecar is expected to take each.
     fn of_route<'a>(
         &'a self,
         route: &'a BuiltRoute,
-    ) -> impl Iterator<Item = (Key, Arc<Resource>)> + 'a {
-        let providers = route
-            .providers
-            .iter()
-            .filter_map(|id| self.providers.get(id));
-        let providers = providers.flat_map(|p| [Some(&p.resource), p.credential.as_ref()]);
-        providers.flatten().chain([&route.resource]).map(keyed)
+    ) -> impl Iterator<Item = (Key, bool, Arc<Resource>)> + 'a {
+        let providers = route.providers.iter();
+        let providers = providers.filter_map(|id| self.providers.get(id));
+        let resources = providers.flat_map(|provider| {
+            let both = [Some(&provider.resource), provider.credential.as_ref()];
+            both.into_iter()
+                .flatten()
+                .map(|resource| (provider.whole, resource))
+        });
+        resources
+            .chain([(route.whole, &route.resource)])
+            .map(|(whole, resource)| {
+                let (key, resource) = keyed(resource);
+                (key, whole, resource)
+            })
     }
 }
 

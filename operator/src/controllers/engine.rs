@@ -1,38 +1,47 @@
-//! Folds changes into the world and rebuilds what they concern.
+//! Folds changes into the world and rebuilds what they concern, and no more: an
+//! index says who names what. It can't fail: an object that makes no sense is a
+//! status of that object.
 
-use std::collections::BTreeSet;
+mod changes;
+mod effects;
+
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use jiff::Timestamp;
-use llmroute_protocol::{Body, Key};
+use serde::de::DeserializeOwned;
 use serde_json::Value;
 
+use super::conflicts::Conflicts;
+use super::index::Index;
+use super::provider::{self, ProviderState};
+use super::route::{self, Pushed, RouteState};
 use super::{Built, CredentialFacts, Dataplane};
-use crate::world::{Change, ObjectRef, World};
+use crate::world::{ObjectRef, World};
+
+pub use effects::Effects;
 
 /// What the shell may switch.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Options {
-    /// Endpoints on 127.0.0.1 and ::1 are taken: `llmroute run`, tests and benchmarks.
+    /// Endpoints on 127.0.0.1 and `::1` are taken: `llmroute run`, tests and benchmarks.
     pub allow_loopback: bool,
 }
 
-/// What a change led to.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Effects {
-    /// Resources that are new, other or gone. Where a selector changed, the
-    /// route's: which pods need it may differ although its bytes don't.
-    pub resources: BTreeSet<Key>,
-    /// Routes whose status may read differently.
-    pub routes: BTreeSet<ObjectRef>,
-    /// Providers whose status may read differently.
-    pub providers: BTreeSet<ObjectRef>,
-}
-
 /// The world and what was built of it.
+#[derive(Default)]
 pub struct Engine {
     options: Options,
     world: World,
+    providers: BTreeMap<ObjectRef, ProviderState>,
+    routes: BTreeMap<ObjectRef, RouteState>,
+    conflicts: Conflicts,
+    /// Provider <- routes.
+    by_provider: Index,
+    /// Secret <- providers.
+    by_secret: Index,
+    /// `ConfigMap` <- providers.
+    by_config_map: Index,
     built: Arc<Built>,
 }
 
@@ -43,25 +52,8 @@ impl Engine {
     pub fn new(options: Options) -> Self {
         Self {
             options,
-            world: World::default(),
-            built: Arc::default(),
+            ..Self::default()
         }
-    }
-
-    /// Takes a change and rebuilds what depends on it.
-    pub fn apply(&mut self, change: Change) -> Effects {
-        let mut effects = Effects::default();
-        if let Change::Global(global) = change {
-            let resource = Arc::new(Body::Global(global).into_resource());
-            let built = Arc::make_mut(&mut self.built);
-            if built.global.as_ref() != Some(&resource) {
-                built.global = Some(resource);
-                effects
-                    .resources
-                    .insert(Key::new(llmroute_protocol::Kind::Global, "global"));
-            }
-        }
-        effects
     }
 
     /// What can be pushed as of the last change; later changes leave it as it is.
@@ -76,13 +68,14 @@ impl Engine {
 
     /// Objects whose `spec` couldn't be read: providers, routes.
     pub fn malformed(&self) -> (usize, usize) {
-        let _ = self.options;
-        (0, 0)
+        let providers = self.providers.values().filter(|p| p.is_malformed());
+        let routes = self.routes.values().filter(|r| r.is_malformed());
+        (providers.count(), routes.count())
     }
 
     /// The `ConfigMap`s that providers name: the shell need watch no others.
     pub fn config_maps(&self) -> BTreeSet<ObjectRef> {
-        BTreeSet::new()
+        self.by_config_map.all().cloned().collect()
     }
 
     /// The whole `.status` of a provider; `None` for one that isn't there.
@@ -94,8 +87,12 @@ impl Engine {
         credential: &CredentialFacts,
         now: Timestamp,
     ) -> Option<Value> {
-        let _ = (credential, now, previous);
-        self.world.providers.get(provider)?.status.clone()
+        let seen = self.world.providers.get(provider)?.status.as_ref();
+        let state = self.providers.get(provider)?;
+        let previous = read(previous.or(seen));
+        let routes = self.by_provider.count(provider);
+        let status = provider::status(state, &previous, routes, credential, now);
+        Some(serde_json::to_value(status).expect("a status has only texts for keys"))
     }
 
     /// The whole `.status` of a route, likewise.
@@ -106,28 +103,21 @@ impl Engine {
         dataplane: &Dataplane,
         now: Timestamp,
     ) -> Option<Value> {
-        let _ = (dataplane, now, previous);
-        self.world.routes.get(route)?.status.clone()
+        let seen = self.world.routes.get(route)?.status.as_ref();
+        let state = self.routes.get(route)?;
+        let previous = read(previous.or(seen));
+        let pushed = Pushed {
+            id: route,
+            conflict: self.conflicts.of(route),
+            dataplane,
+        };
+        let status = route::status(state, &previous, &pushed, now);
+        Some(serde_json::to_value(status).expect("a status has only texts for keys"))
     }
 }
 
-// ------------------------------------------------------------ impl Effects
-
-impl Effects {
-    /// Nothing to push, nothing to write.
-    pub fn is_empty(&self) -> bool {
-        let Self {
-            resources,
-            routes,
-            providers,
-        } = self;
-        resources.is_empty() && routes.is_empty() && providers.is_empty()
-    }
-
-    /// Joins what several changes led to.
-    pub fn merge(&mut self, other: Self) {
-        self.resources.extend(other.resources);
-        self.routes.extend(other.routes);
-        self.providers.extend(other.providers);
-    }
+/// A status that doesn't fit any more (an older version's) is as good as none.
+fn read<T: DeserializeOwned + Default>(status: Option<&Value>) -> T {
+    let status = status.and_then(|status| T::deserialize(status).ok());
+    status.unwrap_or_default()
 }

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use k8s_openapi::apimachinery::pkg::apis::meta::v1::LabelSelector;
+use llmroute_crds::{LabelSelector, Operator};
 
 use super::Labels;
 
@@ -10,24 +10,15 @@ use super::Labels;
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Selector(BTreeSet<Requirement>);
 
-/// Why a `LabelSelector` selects nothing sensible.
-#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+/// Why a `LabelSelector` selects nothing sensible. The CRD's own rules refuse both.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum SelectorError {
     /// `In` and `NotIn` need values.
-    #[error("{operator} needs at least one value")]
-    NoValues {
-        /// Which operator.
-        operator: String,
-    },
+    #[error("In and NotIn need at least one value")]
+    NoValues,
     /// `Exists` and `DoesNotExist` take none.
-    #[error("{operator} takes no values")]
-    Values {
-        /// Which operator.
-        operator: String,
-    },
-    /// None of the four.
-    #[error("operator {0:?} isn't one of In, NotIn, Exists, DoesNotExist")]
-    Operator(String),
+    #[error("Exists and DoesNotExist take no values")]
+    Values,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -43,13 +34,13 @@ enum Requirement {
 impl Selector {
     /// Parses; the error comes with the index of the expression at fault.
     pub fn new(selector: &LabelSelector) -> Result<Self, (usize, SelectorError)> {
-        let labels = selector.match_labels.iter().flatten();
+        let labels = selector.match_labels.iter();
         let mut all: BTreeSet<_> = labels
             .map(|(key, value)| Requirement::In(key.clone(), BTreeSet::from([value.clone()])))
             .collect();
-        for (index, expression) in selector.match_expressions.iter().flatten().enumerate() {
-            let values: BTreeSet<_> = expression.values.iter().flatten().cloned().collect();
-            let requirement = Requirement::new(&expression.key, &expression.operator, values);
+        for (index, expression) in selector.match_expressions.iter().enumerate() {
+            let values = expression.values.iter().cloned().collect();
+            let requirement = Requirement::new(&expression.key, expression.operator, values);
             all.insert(requirement.map_err(|error| (index, error))?);
         }
         Ok(Self(all))
@@ -70,20 +61,15 @@ impl Selector {
 // -------------------------------------------------------- impl Requirement
 
 impl Requirement {
-    fn new(key: &str, operator: &str, values: BTreeSet<String>) -> Result<Self, SelectorError> {
+    fn new(key: &str, operator: Operator, values: BTreeSet<String>) -> Result<Self, SelectorError> {
         let key = key.to_owned();
         match (operator, values.is_empty()) {
-            ("In", false) => Ok(Self::In(key, values)),
-            ("NotIn", false) => Ok(Self::NotIn(key, values)),
-            ("Exists", true) => Ok(Self::Exists(key)),
-            ("DoesNotExist", true) => Ok(Self::DoesNotExist(key)),
-            ("In" | "NotIn", true) => Err(SelectorError::NoValues {
-                operator: operator.to_owned(),
-            }),
-            ("Exists" | "DoesNotExist", false) => Err(SelectorError::Values {
-                operator: operator.to_owned(),
-            }),
-            _ => Err(SelectorError::Operator(operator.chars().take(32).collect())),
+            (Operator::In, false) => Ok(Self::In(key, values)),
+            (Operator::NotIn, false) => Ok(Self::NotIn(key, values)),
+            (Operator::Exists, true) => Ok(Self::Exists(key)),
+            (Operator::DoesNotExist, true) => Ok(Self::DoesNotExist(key)),
+            (Operator::In | Operator::NotIn, true) => Err(SelectorError::NoValues),
+            (Operator::Exists | Operator::DoesNotExist, false) => Err(SelectorError::Values),
         }
     }
 
