@@ -164,7 +164,10 @@ fn repeated(text: &str) -> String {
         let (unit, rest) = rest.split_once('*')?;
         let digits = rest.bytes().take_while(u8::is_ascii_digit).count();
         let (count, after) = rest.split_at(digits);
-        Some(format!("{before}{}{after}", unit.repeat(count.parse().ok()?)))
+        Some(format!(
+            "{before}{}{after}",
+            unit.repeat(count.parse().ok()?)
+        ))
     });
     parsed.unwrap_or_else(|| text.to_owned())
 }
