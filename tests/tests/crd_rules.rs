@@ -213,15 +213,9 @@ fn walk(place: &str, schema: &Value, found: &mut Vec<Bound>) {
         "maximum",
         "minimum",
         "enum",
-        "format",
     ];
     for keyword in keywords {
-        let applies = match keyword {
-            // Of the formats only this one is checked; the others are the number's size.
-            "format" => schema["format"] == "date-time",
-            _ => !schema[keyword].is_null(),
-        };
-        if applies {
+        if !schema[keyword].is_null() {
             bound(place, keyword, None);
         }
     }
@@ -250,7 +244,10 @@ fn walk(place: &str, schema: &Value, found: &mut Vec<Bound>) {
         bound(place, "cel", Some(message));
     }
     for (name, member) in schema["properties"].as_object().into_iter().flatten() {
-        walk(&format!("{place}.{name}"), member, found);
+        // An unquoted `on` is `true` to YAML: a member that only exists to be refused.
+        if name != "true" {
+            walk(&format!("{place}.{name}"), member, found);
+        }
     }
     if schema["items"].is_object() {
         walk(&format!("{place}[]"), &schema["items"], found);
