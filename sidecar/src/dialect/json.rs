@@ -173,9 +173,8 @@ impl Scanner {
             State::Literal(literal, seen) => self.literal(literal, seen, byte, at, visit),
             State::Faulty => return piece.len(),
             _ if matches!(byte, b' ' | b'\n' | b'\r' | b'\t') => {}
-            State::Value => self.value(byte, at, visit),
             State::FirstItem if byte == b']' => self.close(at, visit),
-            State::FirstItem => self.value(byte, at, visit),
+            State::Value | State::FirstItem => self.value(byte, at, visit),
             State::FirstKey if byte == b'}' => self.close(at, visit),
             State::FirstKey | State::Key => self.key(byte, at),
             State::Colon if byte == b':' => self.state = State::Value,

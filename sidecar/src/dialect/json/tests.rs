@@ -116,12 +116,7 @@ fn escapes_are_decoded_in_keys_and_values() {
 fn a_lone_surrogate_is_replaced_not_lost() {
     for text in [r#""\ud83dx""#, r#""\ud83d\u0078""#, r#""\ude00x""#] {
         let (told, fault) = scan(&[text.as_bytes()]);
-        let wanted = if text.contains("de00") {
-            "\u{fffd}x"
-        } else {
-            "\u{fffd}x"
-        };
-        assert!(told.0[0].contains(wanted), "{told:?}");
+        assert!(told.0[0].contains("\u{fffd}x"), "{told:?}");
         assert_eq!(fault, None);
     }
 }

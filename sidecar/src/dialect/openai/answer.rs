@@ -221,7 +221,7 @@ impl Answer {
         };
         if terminated {
             Ending::Terminated
-        } else if self.document.all_finished() {
+        } else if matches!(self.body, Body::Stream(_)) && self.document.all_finished() {
             Ending::Finished
         } else {
             Ending::Cut

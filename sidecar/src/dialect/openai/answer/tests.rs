@@ -291,15 +291,11 @@ fn an_error_inside_a_200_is_seen() {
 }
 
 fn responses(events: &[Value]) -> Relayed {
-    let body: String = events
-        .iter()
-        .map(|event| {
-            format!(
-                "event: {}\ndata: {event}\n\n",
-                event["type"].as_str().expect("a type")
-            )
-        })
-        .collect();
+    let mut body = String::new();
+    for event in events {
+        let kind = event["type"].as_str().expect("a type");
+        body.extend(["event: ", kind, "\ndata: ", &event.to_string(), "\n\n"]);
+    }
     let seen = relay([body.as_bytes()], Operation::Responses, false);
     assert_eq!(text(&seen.bytes), body);
     seen
