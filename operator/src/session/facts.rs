@@ -224,3 +224,6 @@ impl State {
         self.touched.routes.extend(config.routes.iter().cloned());
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -5,6 +5,7 @@ mod epochs;
 mod lifecycle;
 mod malformed;
 mod pushes;
+mod secured;
 mod tokens;
 
 use std::collections::{BTreeMap, HashMap};
@@ -26,7 +27,7 @@ use llmroute_protocol::{
     Result as Answer, Route, Snapshot, Welcome, set_hash,
 };
 use serde_json::{Value, json};
-use tokio::io::DuplexStream;
+use tokio::io::{AsyncRead, AsyncWrite, DuplexStream};
 use tokio::sync::{mpsc, watch};
 use tokio_stream::wrappers::ReceiverStream;
 use tonic::body::Body as GrpcBody;
@@ -153,31 +154,12 @@ impl World {
     }
 
     async fn client(&self) -> SessionServiceClient<Channel> {
-        let io = TokioIo::new(self.connection());
-        let handshake = hyper::client::conn::http2::handshake(TokioExecutor::new(), io);
-        let (send, connection) = handshake.await.expect("in memory");
-        // Ends with the last handle.
-        tokio::spawn(connection);
-        let service = tower::service_fn(move |request: http::Request<GrpcBody>| {
-            send.clone().send_request(request)
-        });
-        let origin = http::Uri::from_static("http://operator.test");
-        SessionServiceClient::with_origin(BoxCloneService::new(service), origin)
+        http2(self.connection()).await
     }
 
     /// Opens a stream; nothing is said yet.
     async fn open(&self, token: &str) -> Sidecar {
-        let (out, frames) = mpsc::channel(16);
-        let mut request = tonic::Request::new(ReceiverStream::new(frames));
-        if !token.is_empty() {
-            let header = format!("Bearer {token}").parse().expect("a header");
-            request.metadata_mut().insert("authorization", header);
-        }
-        let answer = self.client().await.session(request).await;
-        Sidecar {
-            out,
-            inbound: answer.expect("an answer").into_inner(),
-        }
+        open(self.client().await, token).await
     }
 
     /// Opens a stream of `shop/web-1` and says hello.
@@ -227,6 +209,36 @@ impl World {
             .map(|(key, r)| (key.clone(), r.version.clone()))
             .collect();
         self.facts.count("shop", &needs, |_| true)
+    }
+}
+
+async fn http2<S>(stream: S) -> SessionServiceClient<Channel>
+where
+    S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
+{
+    let io = TokioIo::new(stream);
+    let handshake = hyper::client::conn::http2::handshake(TokioExecutor::new(), io);
+    let (send, connection) = handshake.await.expect("HTTP/2");
+    // Ends with the last handle.
+    tokio::spawn(connection);
+    let service = tower::service_fn(move |request: http::Request<GrpcBody>| {
+        send.clone().send_request(request)
+    });
+    let origin = http::Uri::from_static("http://operator.test");
+    SessionServiceClient::with_origin(BoxCloneService::new(service), origin)
+}
+
+async fn open(mut client: SessionServiceClient<Channel>, token: &str) -> Sidecar {
+    let (out, frames) = mpsc::channel(16);
+    let mut request = tonic::Request::new(ReceiverStream::new(frames));
+    if !token.is_empty() {
+        let header = format!("Bearer {token}").parse().expect("a header");
+        request.metadata_mut().insert("authorization", header);
+    }
+    let answer = client.session(request).await;
+    Sidecar {
+        out,
+        inbound: answer.expect("an answer").into_inner(),
     }
 }
 
