@@ -16,7 +16,7 @@ mod responses;
 
 use bytes::Bytes;
 use http::header::{CONTENT_TYPE, RETRY_AFTER};
-use http::{HeaderValue, Response, StatusCode};
+use http::{HeaderMap, HeaderValue, Response, StatusCode};
 use serde_json::{Value, json};
 
 pub use body::{MockBody, MockCut};
@@ -66,6 +66,11 @@ struct Reply<'a> {
     usage: bool,
     /// A stream carries it in a chunk of its own.
     include_usage: bool,
+}
+
+/// The directives of a request. Without the header, every model behaves as it does.
+pub fn directives(headers: &HeaderMap) -> Result<Directives, DirectiveError> {
+    Directives::of(headers)
 }
 
 /// Answers `call`, after its time to the first byte. Dropping the future or the

@@ -61,7 +61,7 @@ pub enum DirectiveError {
 
 impl Directives {
     /// Reads the header. Without one, every model behaves as it does.
-    pub fn of(headers: &HeaderMap) -> Result<Self, DirectiveError> {
+    pub(super) fn of(headers: &HeaderMap) -> Result<Self, DirectiveError> {
         let mut values = headers.get_all(MOCK_HEADER).iter();
         let Some(value) = values.next() else {
             return Ok(Self::default());
