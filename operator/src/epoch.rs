@@ -15,7 +15,7 @@ use crate::kubernetes::{CallError, call};
 
 /// The ConfigMap in the operator's namespace.
 pub const ROOT: &str = "llmroute-epoch";
-/// Worn by the ledger's ConfigMaps, whose epochs count too.
+/// Worn by the ledger's `ConfigMap`s, whose epochs count too.
 const SHARD_SELECTOR: &str = "llmroute.dev/ledger=true";
 const EPOCH: &str = "epoch";
 const OWNER: &str = "owner";
@@ -67,15 +67,12 @@ impl EpochStore {
         let found = shards.iter().chain(&map).map(|map| root(map).epoch).max();
         let epoch = next_epoch(floor, found.unwrap_or(0));
         let params = PostParams::default();
-        match map {
-            Some(map) => {
-                let map = self.owned(map, epoch);
-                call(self.maps.replace(ROOT, &params, &map)).await?;
-            }
-            None => {
-                let map = self.owned(ConfigMap::default(), epoch);
-                call(self.maps.create(&params, &map)).await?;
-            }
+        if let Some(map) = map {
+            let map = self.owned(map, epoch);
+            call(self.maps.replace(ROOT, &params, &map)).await?;
+        } else {
+            let map = self.owned(ConfigMap::default(), epoch);
+            call(self.maps.create(&params, &map)).await?;
         }
         Ok(epoch)
     }

@@ -37,7 +37,7 @@ const ROOT_EVERY: u32 = 5;
 /// The label is set again every so many turns: 60 s.
 const LABEL_EVERY: u32 = 30;
 /// A higher epoch in a Hello leads to one takeover in so much time.
-const TAKEOVER_PAUSE: Duration = Duration::from_secs(60);
+const TAKEOVER_PAUSE: Duration = Duration::from_mins(1);
 
 /// What this process is to the sidecars.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -175,11 +175,10 @@ impl Reconciler {
     /// The engine needs no pods: sessions ask for theirs.
     fn note_pods(&mut self, change: &Change) {
         match change {
+            Change::Pod(pod) if self.pods.get(&pod.id()).as_deref() == Some(pod) => {}
             Change::Pod(pod) => {
-                if self.pods.get(&pod.id()).as_deref() != Some(pod) {
-                    self.pods.put(pod.clone());
-                    self.stale_view = true;
-                }
+                self.pods.put(pod.clone());
+                self.stale_view = true;
             }
             Change::PodGone(id) => {
                 self.pods.remove(id);

@@ -96,7 +96,7 @@ async fn run(args: Args) -> anyhow::Result<End> {
         return Ok(end);
     }
     parts.start_leading(&mut running);
-    Ok(running.to_the_end().await)
+    Ok(running.end_of_all().await)
 }
 
 async fn bind(name: &str, address: SocketAddr) -> anyhow::Result<TcpListener> {

@@ -23,7 +23,7 @@ use crate::kubernetes::{CallError, call, is_conflict};
 use crate::leader::Role;
 use crate::metrics::Metrics;
 
-const CHECKED_EVERY: Duration = Duration::from_secs(60);
+const CHECKED_EVERY: Duration = Duration::from_mins(1);
 
 /// The name of the readiness gate.
 pub const GATE: &str = "certificates";

@@ -145,8 +145,8 @@ mod tests {
         tokio::time::sleep(AGAIN_AFTER).await;
         events.publish(note("chat"));
         tokio::time::sleep(Duration::from_secs(1)).await;
-        let published = metrics.events.with_label_values(&["published"]).get();
-        assert_eq!(published, 3, "told again, in the same Event");
+        let told = metrics.events.with_label_values(&["published"]).get();
+        assert_eq!(told, 3, "told again, in the same Event");
         assert_eq!(api.count(EVENTS), 2);
     }
 

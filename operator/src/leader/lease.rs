@@ -140,8 +140,8 @@ fn duration(lease: &Lease) -> Duration {
 mod tests {
     use super::*;
 
-    fn lease(holder: &str, version: &str) -> Option<Lease> {
-        Some(Lease {
+    fn lease(holder: &str, version: &str) -> Lease {
+        Lease {
             metadata: ObjectMeta {
                 resource_version: Some(version.to_owned()),
                 ..ObjectMeta::default()
@@ -151,7 +151,7 @@ mod tests {
                 lease_duration_seconds: Some(15),
                 ..LeaseSpec::default()
             }),
-        })
+        }
     }
 
     fn name(step: &Step) -> String {
@@ -171,12 +171,12 @@ mod tests {
         for (read, held, expected) in [
             (None, false, "create"),
             (None, true, "create"),
-            (lease("me", "7"), false, "replace 7"),
-            (lease("me", "7"), true, "replace 7"),
-            (lease("", "7"), false, "replace 7"),
-            (lease("", "7"), true, "replace 7"),
-            (lease("other", "7"), false, "wait"),
-            (lease("other", "7"), true, "deposed by other"),
+            (Some(lease("me", "7")), false, "replace 7"),
+            (Some(lease("me", "7")), true, "replace 7"),
+            (Some(lease("", "7")), false, "replace 7"),
+            (Some(lease("", "7")), true, "replace 7"),
+            (Some(lease("other", "7")), false, "wait"),
+            (Some(lease("other", "7")), true, "deposed by other"),
         ] {
             let step = Election::new("ns", "me").decide(read.clone(), held, Instant::now());
             assert_eq!(name(&step), expected, "{read:?} held: {held}");
@@ -189,7 +189,7 @@ mod tests {
         let start = Instant::now();
         let mut at = |version: &str, seconds: u64| {
             let now = start + Duration::from_secs(seconds);
-            name(&election.decide(lease("other", version), false, now))
+            name(&election.decide(Some(lease("other", version)), false, now))
         };
         assert_eq!(at("1", 0), "wait");
         assert_eq!(at("1", 14), "wait");
@@ -201,12 +201,8 @@ mod tests {
     #[test]
     fn only_the_holder_releases() {
         let election = Election::new("ns", "me");
-        assert!(
-            election
-                .released(lease("other", "1").expect("some"))
-                .is_none()
-        );
-        let released = election.released(lease("me", "1").expect("some"));
+        assert!(election.released(lease("other", "1")).is_none());
+        let released = election.released(lease("me", "1"));
         assert_eq!(holder(&released.expect("ours")), "");
     }
 }

@@ -56,7 +56,7 @@ async fn seconds(n: u64) {
 
 /// How the election ended; it must, within minutes of its own time.
 async fn end(process: JoinHandle<Ended>) -> Ended {
-    let ended = tokio::time::timeout(Duration::from_secs(300), process).await;
+    let ended = tokio::time::timeout(Duration::from_mins(5), process).await;
     ended.expect("the election ends").expect("without a panic")
 }
 

@@ -126,7 +126,7 @@ impl Running {
         }
     }
 
-    pub(super) async fn to_the_end(mut self) -> End {
+    pub(super) async fn end_of_all(mut self) -> End {
         let event = self.next().await;
         self.end(event).await
     }

@@ -17,7 +17,7 @@ use super::{Job, StatusRef};
 const CALM: Duration = Duration::from_secs(5);
 /// After a failure; doubled with each further one.
 const FIRST_PAUSE: Duration = Duration::from_secs(5);
-const LONGEST_PAUSE: Duration = Duration::from_secs(300);
+const LONGEST_PAUSE: Duration = Duration::from_mins(5);
 /// A new leader doesn't call sidecars gone that are about to reconnect: longer
 /// than the longest pause between their tries, 15 s.
 pub(super) const GRACE: Duration = Duration::from_secs(20);

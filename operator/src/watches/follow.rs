@@ -134,8 +134,8 @@ pub(super) fn told(source: Source, error: &Error) -> String {
     let api = match error {
         Error::InitialListFailed(kube::Error::Api(status))
         | Error::WatchStartFailed(kube::Error::Api(status))
-        | Error::WatchFailed(kube::Error::Api(status)) => Some(&**status),
-        Error::WatchError(status) => Some(&**status),
+        | Error::WatchFailed(kube::Error::Api(status))
+        | Error::WatchError(status) => Some(&**status),
         _ => None,
     };
     match (source, api) {
