@@ -116,10 +116,11 @@ fn targets(filter: &str) -> Result<Targets, NotAFilter> {
     let quiet = QUIET.map(|name| (name.to_owned(), most.min(LevelFilter::INFO)));
     let wished = wished.into_iter().map(|(target, level)| {
         let crate_name = target.split("::").next().unwrap_or_default();
-        match QUIET.contains(&crate_name) {
-            true => (target, level.min(LevelFilter::INFO)),
-            false => (target, level),
-        }
+        let most = match QUIET.iter().find(|name| **name == crate_name) {
+            Some(_) => LevelFilter::INFO,
+            None => LevelFilter::TRACE,
+        };
+        (target, level.min(most))
     });
     // Of two for one target the later holds.
     let all = quiet.into_iter().chain(wished);

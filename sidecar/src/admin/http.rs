@@ -21,7 +21,7 @@ const MAX_CONNECTIONS: usize = 32;
 /// A client that sends no head for so long is dropped; also between two requests.
 const HEAD_WITHIN: Duration = Duration::from_secs(30);
 /// No connection is older: whoever reads nothing holds a place no longer.
-const CONNECTION_FOR: Duration = Duration::from_secs(600);
+const CONNECTION_FOR: Duration = Duration::from_mins(10);
 /// A scraper's head is some 300 bytes.
 const BUFFER_BYTES: usize = 8 * 1024;
 /// After a failed accept (no file descriptors, mostly) the loop would spin.

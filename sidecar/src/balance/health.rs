@@ -177,7 +177,7 @@ impl Default for HealthPolicy {
         Self {
             consecutive_failures: 5,
             eject_for: Duration::from_secs(10),
-            max_eject_for: Duration::from_secs(300),
+            max_eject_for: Duration::from_mins(5),
         }
     }
 }

@@ -144,9 +144,8 @@ impl<'r> Candidate<'r> {
         tried: &Tried,
         now: Instant,
     ) -> Result<Self, NoTarget> {
-        let provider = match (&target.provider, &target.unavailable) {
-            (Some(provider), None) => provider,
-            (None, _) | (_, Some(_)) => return Err(NoTarget::Unavailable),
+        let (Some(provider), None) = (&target.provider, &target.unavailable) else {
+            return Err(NoTarget::Unavailable);
         };
         let model = match &target.model {
             TargetModel::AsRequested => provider.model(requested),

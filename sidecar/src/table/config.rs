@@ -116,7 +116,9 @@ impl Config {
                 resources
             }
             Change::Delta { upserts, removed } => {
-                removed.iter().for_each(|resource| entries.remove(resource));
+                for resource in &removed {
+                    entries.remove(resource);
+                }
                 upserts
             }
         };

@@ -120,9 +120,9 @@ impl Default for Timeouts {
     fn default() -> Self {
         Self {
             connect: Duration::from_secs(3),
-            first_byte: Duration::from_secs(60),
-            stream_idle: Duration::from_secs(60),
-            request: Duration::from_secs(600),
+            first_byte: Duration::from_mins(1),
+            stream_idle: Duration::from_mins(1),
+            request: Duration::from_mins(10),
         }
     }
 }

@@ -17,7 +17,7 @@ use crate::upstream::{EndpointError, Upstreams};
 
 /// An ejection is never longer, whatever the object says: an instant far
 /// beyond could overflow the clock.
-const MAX_EJECTION: Duration = Duration::from_secs(24 * 3600);
+const MAX_EJECTION: Duration = Duration::from_hours(24);
 
 impl Provider {
     /// Checks and compiles. `previous` hands on the health of its models.

@@ -22,7 +22,7 @@ const MAX_ATTEMPTS: u32 = 32;
 const BODY_BYTES: u64 = 16 * 1024 * 1024;
 /// No timeout is longer, whatever the object says: an instant far beyond could
 /// overflow the clock.
-const MAX_TIMEOUT: Duration = Duration::from_secs(7 * 24 * 3600);
+const MAX_TIMEOUT: Duration = Duration::from_hours(7 * 24);
 
 /// A route that is good on its own.
 pub(in crate::table) struct RouteSpec {

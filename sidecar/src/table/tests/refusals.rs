@@ -35,10 +35,10 @@ fn a_refused_route_names_the_field_of_the_object() {
         ("spec.rules[0].name", |r| r.name.clear()),
         ("spec.rules[0].targets", |r| r.targets.clear()),
         ("spec.rules[0].targets[1].name", |r| {
-            r.targets[1].name = "a".into()
+            r.targets[1].name = "a".into();
         }),
         ("spec.rules[0].targets[1].model", |r| {
-            r.targets[1].model = "a\nb".into()
+            r.targets[1].model = "a\nb".into();
         }),
         ("spec.rules[0].matches[0].models[1]", |r| {
             r.matches[0].models.push("g*t".into());
