@@ -47,13 +47,19 @@ async fn tokens_that_are_none_of_ours_are_refused_with_their_reasons() -> Result
     for (what, token, expected) in [
         ("of another audience", &foreign, Refusal::WrongAudience),
         ("for the API server", &plain, Refusal::WrongAudience),
-        ("forged", &format!("{head}.{flipped}"), Refusal::NotAuthenticated),
+        (
+            "forged",
+            &format!("{head}.{flipped}"),
+            Refusal::NotAuthenticated,
+        ),
         ("no JWT", &"secret".to_owned(), Refusal::NotAuthenticated),
     ] {
         let refused = reviewer.review(token).await;
         assert_eq!(refused, Err(expected), "{what}");
     }
-    let unbound = namespace.token_with(&["--audience", "llmroute.dev"]).await?;
+    let unbound = namespace
+        .token_with(&["--audience", "llmroute.dev"])
+        .await?;
     assert_eq!(reviewer.review(&unbound).await?.pod, None);
     Ok(())
 }
