@@ -12,7 +12,6 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use jiff::Timestamp;
 use llmroute_protocol::{CredentialState, Key, Kind};
 use tokio::sync::Notify;
-use tokio::time::Instant;
 
 pub(super) use open::OpenFacts;
 
@@ -65,11 +64,9 @@ pub(super) enum Waiting {
     /// Everything sent was answered.
     Nothing,
     /// A push went out and has no answer yet.
-    Ack {
-        since: Instant,
-        /// For too long.
-        stale: bool,
-    },
+    Ack,
+    /// And it has none for too long.
+    LateAck,
     /// No version of the protocol is common: nothing is pushed.
     NewerSidecar,
 }
@@ -198,10 +195,8 @@ impl Session {
         match (rejections.is_empty(), unanswered, self.waiting) {
             (false, _, _) => Standing::Rejected(rejections),
             (true, false, _) => Standing::Acked,
-            (true, true, Waiting::Ack { stale: true, .. } | Waiting::NewerSidecar) => {
-                Standing::Stale
-            }
-            (true, true, Waiting::Ack { .. } | Waiting::Nothing) => Standing::Pending,
+            (true, true, Waiting::LateAck | Waiting::NewerSidecar) => Standing::Stale,
+            (true, true, Waiting::Ack | Waiting::Nothing) => Standing::Pending,
         }
     }
 }

@@ -83,11 +83,6 @@ impl Push {
         }
     }
 
-    /// When the push went out that has no answer.
-    pub(super) fn unanswered_since(&self) -> Option<Instant> {
-        self.unanswered.as_ref().map(|push| push.since)
-    }
-
     /// The next push that leads to `wanted`: a snapshot first, of what isn't in
     /// `held`, deltas then. `None` when there is nothing to say, or an answer is due.
     pub(super) fn next(

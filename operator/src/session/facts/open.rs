@@ -1,8 +1,8 @@
 //! One stream's part of the facts, gone with the stream.
 
 use super::{
-    Answer, Answered, Arc, BTreeMap, CredentialState, Facts, HashMap, Instant, Key, Kind,
-    ObjectRef, PodConfig, PodFacts, Session, SessionId, State, Timestamp, Waiting,
+    Answer, Answered, Arc, BTreeMap, CredentialState, Facts, HashMap, Key, Kind, ObjectRef,
+    PodConfig, PodFacts, Session, SessionId, State, Timestamp, Waiting,
 };
 
 /// Owned by the stream; dropping it forgets everything that was said on it.
@@ -69,10 +69,10 @@ impl OpenFacts {
         });
     }
 
-    /// The push that went out at `since` has waited for too long.
-    pub(in crate::session) fn stale(&self, since: Instant) {
+    /// The push that went out has waited for its answer for too long.
+    pub(in crate::session) fn stale(&self) {
         self.change(|state, session| {
-            session.waiting = Waiting::Ack { since, stale: true };
+            session.waiting = Waiting::LateAck;
             state.touch(&session.config);
         });
     }

@@ -49,9 +49,7 @@ fn chat() -> ObjectRef {
 fn answers(facts: &Facts, built: &Built, pod: Arc<PodFacts>, refuses: Option<Kind>) -> OpenFacts {
     let config = Arc::new(built.for_pod(&pod));
     let open = facts.open(pod);
-    let since = Instant::now();
-    let stale = false;
-    open.waits(config.clone(), Waiting::Ack { since, stale });
+    open.waits(config.clone(), Waiting::Ack);
     let answers = config.resources.values().map(|resource| Answered {
         resource: resource.clone(),
         error: (refuses == Some(resource.kind())).then(|| ("spec.x".into(), "no".into())),

@@ -192,11 +192,7 @@ impl<'a> Serving<'a> {
             bytes,
             kind,
         } = pushed;
-        let waiting = Waiting::Ack {
-            since: now,
-            stale: false,
-        };
-        self.facts.waits(config, waiting);
+        self.facts.waits(config, Waiting::Ack);
         self.timers.stale = Some(now + self.shared.limits.stale);
         self.shared.metrics.pushes.with_label_values(&[kind]).inc();
         let bytes = u64::try_from(bytes).unwrap_or(u64::MAX);
@@ -221,9 +217,7 @@ impl<'a> Serving<'a> {
         }
         if self.timers.stale.is_some_and(|at| at <= now) {
             self.timers.stale = None;
-            if let Some(since) = self.push.as_ref().and_then(Push::unanswered_since) {
-                self.facts.stale(since);
-            }
+            self.facts.stale();
         }
         if self.timers.ping <= now {
             self.timers.ping = now + limits.ping;
