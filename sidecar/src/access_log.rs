@@ -296,12 +296,11 @@ impl Sink {
     }
 
     fn write(&mut self, lines: &[u8]) {
-        let written = match &mut self.file {
-            Some(file) => file.write_all(lines),
-            None => {
-                let mut stdout = io::stdout().lock();
-                stdout.write_all(lines).and_then(|()| stdout.flush())
-            }
+        let written = if let Some(file) = &mut self.file {
+            file.write_all(lines)
+        } else {
+            let mut stdout = io::stdout().lock();
+            stdout.write_all(lines).and_then(|()| stdout.flush())
         };
         // Once, not once a line: whoever reads stderr is told, not flooded.
         let failing = written.is_err();

@@ -27,9 +27,6 @@ pub enum ApiError {
     /// No `Host`, more than one, or one that isn't a host; or another than the URL's.
     #[error("the Host header is missing, doubled or not a host; send exactly one")]
     InvalidHost,
-    /// `Content-Length` beside `Transfer-Encoding`: two parsers could read two requests.
-    #[error("Content-Length and Transfer-Encoding exclude each other; send one of them")]
-    AmbiguousLength,
     /// No such endpoint.
     #[error(
         "unknown path; served are POST /v1/chat/completions, /v1/completions, /v1/embeddings, \
@@ -208,7 +205,6 @@ impl ApiError {
         use StatusCode as S;
         match self {
             Self::InvalidHost => client(S::BAD_REQUEST, "invalid_host").closing(),
-            Self::AmbiguousLength => client(S::BAD_REQUEST, "ambiguous_length").closing(),
             Self::UnknownPath => client(S::NOT_FOUND, "unknown_path"),
             Self::MethodNotAllowed { .. } => client(S::METHOD_NOT_ALLOWED, "method_not_allowed"),
             Self::UnsupportedMediaType => {

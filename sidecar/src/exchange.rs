@@ -26,7 +26,6 @@ mod models;
 mod relay;
 mod source;
 
-use std::future::Future;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use fastrand::Rng;
@@ -116,24 +115,19 @@ fn held(call: &mut Option<Box<Call>>) -> &mut Box<Call> {
 impl Handler for Exchange {
     type Body = ClientBody;
 
-    fn handle(
-        self: Arc<Self>,
-        request: Request<Incoming>,
-    ) -> impl Future<Output = Response<ClientBody>> + Send + 'static {
-        async move {
-            let mut call = Some(Call::begin(&self));
-            let ending = self.drain.ending();
-            let served = tokio::select! {
-                biased;
-                served = self.serve(request, &mut call) => served,
-                () = ending => Err(ApiError::ShuttingDown),
-            };
-            match (served, call) {
-                (Ok(answer), _) => answer,
-                (Err(error), Some(call)) => call.refuse(&error),
-                // An answer that took the call along and failed then: a defect.
-                (Err(error), None) => Call::begin(&self).refuse(&error),
-            }
+    async fn handle(self: Arc<Self>, request: Request<Incoming>) -> Response<ClientBody> {
+        let mut call = Some(Call::begin(&self));
+        let ending = self.drain.ending();
+        let served = tokio::select! {
+            biased;
+            served = self.serve(request, &mut call) => served,
+            () = ending => Err(ApiError::ShuttingDown),
+        };
+        match (served, call) {
+            (Ok(answer), _) => answer,
+            (Err(error), Some(call)) => call.refuse(&error),
+            // An answer that took the call along and failed then: a defect.
+            (Err(error), None) => Call::begin(&self).refuse(&error),
         }
     }
 }

@@ -53,9 +53,11 @@ pub(crate) struct Families {
     config_age: Gauge,
     control_plane_connected: IntGauge,
     applied: Mutex<Option<Instant>>,
-    series: Mutex<HashMap<Box<str>, HashMap<Box<str>, HashMap<Box<str>, Arc<Series>>>>>,
+    series: Mutex<ByName<ByName<ByName<Arc<Series>>>>>,
     made: std::sync::atomic::AtomicUsize,
 }
+
+type ByName<T> = HashMap<Box<str>, T>;
 
 /// Combinations of route, provider and model that get children of their own. A
 /// pod calls some tens; the bound is for a config that changes for months.

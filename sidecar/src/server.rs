@@ -64,6 +64,8 @@ pub struct Limits {
 
 /// Heads larger than this are answered with 431. An SDK sends some 1.5 KiB.
 const MAX_HEAD_BYTES: usize = 32 * 1024;
+/// The same for HTTP/2.
+const MAX_HEADER_LIST: u32 = 32 * 1024;
 /// Also the most that one read of a body takes.
 const READ_BUFFER_BYTES: usize = 64 * 1024;
 /// HTTP/2: calls at once on one connection.
@@ -84,8 +86,8 @@ impl Default for Limits {
         Self {
             connections: 8192,
             head_within: Duration::from_secs(10),
-            idle_for: Duration::from_secs(10 * 60),
-            write_stall: Duration::from_secs(60),
+            idle_for: Duration::from_mins(10),
+            write_stall: Duration::from_mins(1),
             drain_for: Duration::from_secs(20),
         }
     }

@@ -10,7 +10,6 @@ fn examples() -> Vec<ApiError> {
     use ApiError as E;
     let all = vec![
         E::InvalidHost,
-        E::AmbiguousLength,
         E::UnknownPath,
         E::MethodNotAllowed { allow: "POST" },
         E::UnsupportedMediaType,

@@ -133,10 +133,10 @@ mod tests {
             .collect();
         let packed = gzip(&text);
         for size in [1, 7, 1000, packed.len()] {
-            let mut decoder = decoder("gzip").expect("gzip is read");
+            let mut side = decoder("gzip").expect("gzip is read");
             let mut decoded = Vec::new();
             for chunk in packed.chunks(size) {
-                decoder.push(chunk, |bytes| decoded.extend_from_slice(&bytes));
+                side.push(chunk, |bytes| decoded.extend_from_slice(&bytes));
             }
             assert_eq!(decoded.len(), text.len(), "chunks of {size}");
             assert!(decoded == text);
@@ -149,8 +149,8 @@ mod tests {
         encoder.write_all(b"hello").expect("memory takes it");
         let packed = encoder.finish().expect("memory takes it");
         let mut decoded = Vec::new();
-        let mut deflate = decoder("deflate").expect("deflate is read");
-        deflate.push(&packed, |bytes| decoded.extend_from_slice(&bytes));
+        let mut side = decoder("deflate").expect("deflate is read");
+        side.push(&packed, |bytes| decoded.extend_from_slice(&bytes));
         assert_eq!(decoded, b"hello");
         assert!(decoder("br").is_none() && decoder("zstd").is_none());
     }
@@ -158,21 +158,21 @@ mod tests {
     #[test]
     fn a_bomb_is_given_up() {
         let packed = gzip(&vec![0; 64 << 20]);
-        let mut decoder = decoder("gzip").expect("gzip is read");
+        let mut side = decoder("gzip").expect("gzip is read");
         let mut decoded = 0;
         for chunk in packed.chunks(1000) {
-            decoder.push(chunk, |bytes| decoded += bytes.len());
+            side.push(chunk, |bytes| decoded += bytes.len());
         }
         assert!(
-            decoder.inflate.is_none() && decoded < 2 << 20,
+            side.inflate.is_none() && decoded < 2 << 20,
             "{decoded} bytes came out"
         );
     }
 
     #[test]
     fn what_is_not_compressed_at_all_is_given_up() {
-        let mut decoder = decoder("gzip").expect("gzip is read");
-        decoder.push(b"{\"usage\": {}}", |bytes| panic!("{bytes:?} came out"));
-        assert!(decoder.inflate.is_none());
+        let mut side = decoder("gzip").expect("gzip is read");
+        side.push(b"{\"usage\": {}}", |bytes| panic!("{bytes:?} came out"));
+        assert!(side.inflate.is_none());
     }
 }

@@ -1,9 +1,7 @@
 //! What a client sends, checked and read.
 
 use bytes::{Bytes, BytesMut};
-use http::header::{
-    CONTENT_ENCODING, CONTENT_LENGTH, CONTENT_TYPE, EXPECT, HOST, TRANSFER_ENCODING,
-};
+use http::header::{CONTENT_ENCODING, CONTENT_LENGTH, CONTENT_TYPE, EXPECT, HOST};
 use http::request::Parts;
 use http::uri::Authority;
 use http::{HeaderMap, Method, Version};
@@ -22,7 +20,9 @@ const SURELY_ALLOWED: u64 = 64 * 1024;
 /// What is reserved at once for a declared length: more comes as bytes come.
 const RESERVE: u64 = 1024 * 1024;
 
-/// Refuses heads that two parsers could read in two ways.
+/// Refuses heads that two parsers could read in two ways. One more such case is
+/// none here: of `Content-Length` beside `Transfer-Encoding`, hyper drops the
+/// former, and what goes upstream is framed anew.
 pub(super) fn check_head(parts: &Parts) -> Result<(), ApiError> {
     let headers = &parts.headers;
     if parts.version < Version::HTTP_2 {
@@ -36,9 +36,6 @@ pub(super) fn check_head(parts: &Parts) -> Result<(), ApiError> {
         let host = authority(host.as_bytes()).ok_or(ApiError::InvalidHost)?;
         if parts.uri.authority().is_some_and(|named| *named != host) {
             return Err(ApiError::InvalidHost);
-        }
-        if headers.contains_key(CONTENT_LENGTH) && headers.contains_key(TRANSFER_ENCODING) {
-            return Err(ApiError::AmbiguousLength);
         }
     }
     Ok(())

@@ -6,6 +6,7 @@
 //! anything else is cut off, which every HTTP client reports.
 
 use std::collections::VecDeque;
+use std::fmt::Write as _;
 use std::future::Future;
 use std::pin::Pin;
 use std::task::{Context, Poll};
@@ -294,7 +295,6 @@ impl Live {
 
     fn tell_cost(&mut self, chunks: &mut Chunks, settled: &Settled) {
         match self.wish {
-            CostWish::None => {}
             CostWish::Trailer => {
                 let mut trailers = HeaderMap::with_capacity(2);
                 headers::cost(&mut trailers, settled);
@@ -303,7 +303,7 @@ impl Live {
             CostWish::Event if self.decoder.is_none() => {
                 let mut text = String::new();
                 if let Some(cost) = settled.cost {
-                    text.push_str(&format!(": x-llmroute-cost-usd: {cost}\n"));
+                    let _ = writeln!(text, ": x-llmroute-cost-usd: {cost}");
                 }
                 if settled.estimated {
                     text.push_str(": x-llmroute-usage: estimated\n");
@@ -313,7 +313,7 @@ impl Live {
                 }
                 chunks.push(text.into());
             }
-            CostWish::Event => {}
+            CostWish::Event | CostWish::None => {}
         }
     }
 }

@@ -1,6 +1,7 @@
 //! Money, counted in integers: a float counter would lose the cheap calls
 //! beside the dear ones.
 
+use std::collections::HashMap;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::sync::{Arc, Mutex, PoisonError};
 
@@ -44,7 +45,7 @@ impl CostFamily {
         let labels = CALL.map(String::from).to_vec();
         let family = Self {
             children: Arc::default(),
-            desc: Desc::new(NAME.into(), HELP.into(), labels, Default::default())
+            desc: Desc::new(NAME.into(), HELP.into(), labels, HashMap::default())
                 .expect("a valid name"),
         };
         registry

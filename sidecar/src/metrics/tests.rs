@@ -44,9 +44,7 @@ async fn each_thing_counted_is_a_line_of_the_exposition() {
         format!("llmroute_retries_total{{{call},reason=\"rate_limited\",{route}}} 1"),
         format!("llmroute_tokens_total{{kind=\"cached_input\",{call},{route}}} 10"),
         format!("llmroute_tokens_total{{kind=\"reasoning\",{call},{route}}} 6"),
-        format!(
-            "llmroute_cost_usd_total{{route=\"shop/chat\",provider=\"shop/openai\",model=\"gpt-4o\"}} 1.234567"
-        ),
+        "llmroute_cost_usd_total{route=\"shop/chat\",provider=\"shop/openai\",model=\"gpt-4o\"} 1.234567".to_owned(),
         format!("llmroute_usage_estimated_total{{{call},{route}}} 1"),
         format!("llmroute_usage_unpriced_total{{{call},{route}}} 1"),
         format!("llmroute_ejections_total{{{call}}} 1"),

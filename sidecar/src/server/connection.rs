@@ -95,7 +95,7 @@ where
                 .initial_stream_window_size(super::STREAM_WINDOW)
                 .initial_connection_window_size(super::CONNECTION_WINDOW)
                 .max_send_buf_size(super::SEND_BUFFER_BYTES)
-                .max_header_list_size(super::MAX_HEAD_BYTES as u32)
+                .max_header_list_size(super::MAX_HEADER_LIST)
                 .serve_connection(io, calls);
             Box::pin(Connection::new(driver, notes, limits, draining)).await;
         }

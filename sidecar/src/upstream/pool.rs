@@ -177,13 +177,11 @@ async fn sweep(pool: Weak<Pool>) {
         sleep_until(next).await;
         let Some(pool) = pool.upgrade() else { return };
         let mut waiting = pool.waiting();
-        match waiting.drop_stale(Instant::now()) {
-            Some(oldest) => next = oldest + IDLE_FOR,
-            None => {
-                waiting.sweeping = false;
-                return;
-            }
-        }
+        let Some(oldest) = waiting.drop_stale(Instant::now()) else {
+            waiting.sweeping = false;
+            return;
+        };
+        next = oldest + IDLE_FOR;
     }
 }
 
