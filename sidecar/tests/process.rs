@@ -153,6 +153,10 @@ fn config() -> Vec<Resource> {
         priority,
         ..proto::Target::default()
     };
+    let echo = proto::Target {
+        model: "echo".into(),
+        ..target("mock", 1)
+    };
     let provider = |name: &str, dialect: proto::Dialect| proto::Provider {
         namespace: "shop".into(),
         name: name.into(),
@@ -176,7 +180,7 @@ fn config() -> Vec<Resource> {
         generation: 3,
         rules: vec![proto::Rule {
             name: "any".into(),
-            targets: vec![target("mock", 1), target("openai", 0)],
+            targets: vec![echo, target("openai", 0)],
             ..proto::Rule::default()
         }],
         ..proto::Route::default()
