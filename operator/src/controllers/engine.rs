@@ -121,3 +121,6 @@ fn read<T: DeserializeOwned + Default>(status: Option<&Value>) -> T {
     let status = status.and_then(|status| T::deserialize(status).ok());
     status.unwrap_or_default()
 }
+
+#[cfg(test)]
+mod tests;

@@ -4,6 +4,7 @@
 mod build;
 mod endpoint;
 mod fetch;
+mod models;
 mod status;
 mod validate;
 

@@ -3,11 +3,12 @@
 
 use std::collections::BTreeMap;
 
-use llmroute_crds::provider::{AuthType, From, Health, Model};
-use llmroute_crds::{LLMProviderSpec, Money, provider};
+use llmroute_crds::provider::{AuthType, From, Health};
+use llmroute_crds::{LLMProviderSpec, provider};
 use llmroute_protocol as wire;
 
 use super::endpoint::BaseUrl;
+use super::models;
 use crate::catalog::{AuthStyle, Catalog, Row, nearest};
 use crate::controllers::Options;
 use crate::controllers::refusal::{Refusal, told};
@@ -69,18 +70,18 @@ pub(super) fn validate(spec: &LLMProviderSpec, options: Options) -> Result<Valid
     let auth = take(auth(spec, row), &mut refusals);
     let health = take(health(&spec.health), &mut refusals);
     let allowed = take(allowed(spec), &mut refusals);
-    let models = take(models(spec, row), &mut refusals);
+    let models = take(models::models(spec, row), &mut refusals);
     let parts = (dialect, base_url, auth, health, allowed, models);
     let (Some(dialect), Some(base_url), Some(auth), Some(health), Some(allowed), Some(models)) =
         parts
     else {
         return Err(Refused::Invalid(refusals));
     };
-    let ca = spec
-        .endpoint
-        .as_ref()
-        .and_then(|e| e.ca_bundle_ref.as_ref());
-    let open = row.name == provider::TYPE_CUSTOM && spec.models.is_empty();
+    let endpoint = spec.endpoint.as_ref();
+    let ca = endpoint.and_then(|endpoint| endpoint.ca_bundle_ref.as_ref());
+    // A host of the user's own has models of its own; a list of them is the whole list.
+    let own_host = endpoint.is_some_and(|endpoint| endpoint.base_url.is_some());
+    let open = own_host && spec.models.is_empty();
     Ok(ValidProvider {
         type_: row.name.clone(),
         dialect,
@@ -244,73 +245,6 @@ fn allowed(spec: &LLMProviderSpec) -> Result<Allowed, Refusal> {
             PATH,
             "goes with from: Selector only: remove it",
         )),
-    }
-}
-
-/// The catalog's rows, and the user's laid over those of the same name.
-fn models(spec: &LLMProviderSpec, row: &Row) -> Result<BTreeMap<String, wire::Model>, Refusal> {
-    let mut models = row.models.clone();
-    let mut seen = BTreeMap::new();
-    for (index, model) in spec.models.iter().enumerate() {
-        let path = || format!("spec.models[{index}]");
-        if let Some(first) = seen.insert(&model.name, index) {
-            let message = format!("is that of spec.models[{first}] too: give it another");
-            return Err(Refusal::new(format!("{}.name", path()), message));
-        }
-        if model.name.is_empty() || model.upstream_name.as_ref().is_some_and(String::is_empty) {
-            return Err(Refusal::new(path(), "has an empty name"));
-        }
-        models.insert(model.name.clone(), laid_over(model, row));
-    }
-    Ok(models)
-}
-
-/// What the user doesn't say is the catalog's, under the model's own name or,
-/// for a name of the user's own, under the vendor's.
-fn laid_over(model: &Model, row: &Row) -> wire::Model {
-    let Model {
-        name,
-        upstream_name,
-        context_tokens,
-        max_output_tokens,
-        price,
-    } = model;
-    let vendor = upstream_name.as_ref().and_then(|name| row.models.get(name));
-    let base = vendor.or_else(|| row.models.get(name));
-    let or_base = |own: Option<u32>, of: fn(&wire::Model) -> u64| {
-        own.map_or_else(|| base.map(of).unwrap_or_default(), u64::from)
-    };
-    let upstream = upstream_name.clone().filter(|upstream| upstream != name);
-    wire::Model {
-        name: name.clone(),
-        upstream_name: upstream.unwrap_or_default(),
-        context_tokens: or_base(*context_tokens, |base| base.context_tokens),
-        max_output_tokens: or_base(*max_output_tokens, |base| base.max_output_tokens),
-        price: match price {
-            Some(price) => Some(on_the_wire(price)),
-            None => base.and_then(|base| base.price.clone()),
-        },
-    }
-}
-
-fn on_the_wire(price: &provider::Price) -> wire::Price {
-    let provider::Price {
-        input,
-        output,
-        cached_input,
-        cache_write,
-        cache_write_1h,
-    } = price;
-    let rates = wire::Rates {
-        input: input.pico_usd_per_token(),
-        output: output.pico_usd_per_token(),
-        cached_input: cached_input.map(Money::pico_usd_per_token),
-        cache_write: cache_write.map(Money::pico_usd_per_token),
-        cache_write_1h: cache_write_1h.map(Money::pico_usd_per_token),
-    };
-    wire::Price {
-        rates: Some(rates),
-        ..wire::Price::default()
     }
 }
 
