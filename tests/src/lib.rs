@@ -12,6 +12,7 @@ pub mod assets;
 pub mod cluster;
 pub mod crd_cases;
 pub mod http;
+pub mod manifests;
 pub mod operator;
 pub mod pki;
 pub mod ports;
@@ -24,6 +25,21 @@ pub mod sidecar;
 pub mod upstream;
 pub mod wait;
 
+/// The runtime of what outlives a test: each test has a runtime of its own, and
+/// what it spawned there ends with it.
+pub fn background() -> &'static tokio::runtime::Handle {
+    static RUNTIME: std::sync::OnceLock<tokio::runtime::Runtime> = std::sync::OnceLock::new();
+    RUNTIME
+        .get_or_init(|| {
+            tokio::runtime::Builder::new_multi_thread()
+                .worker_threads(1)
+                .enable_all()
+                .build()
+                .expect("a runtime")
+        })
+        .handle()
+}
+
 /// What every suite begins with.
 pub mod prelude {
     pub use std::time::Duration;
@@ -33,7 +49,8 @@ pub mod prelude {
 
     pub use crate::cluster::{Cluster, Namespace};
     pub use crate::http::{Answer, Http};
-    pub use crate::operator::Operator;
+    pub use crate::manifests;
+    pub use crate::operator::{Installation, Operator};
     pub use crate::sidecar::Sidecar;
     pub use crate::upstream::{Reply, Upstream};
     pub use crate::wait::eventually;

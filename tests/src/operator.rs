@@ -13,6 +13,7 @@ use anyhow::{Context, Result, ensure};
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use serde_json::{Value, json};
+use tokio::sync::OnceCell;
 
 use crate::cluster::Cluster;
 use crate::http::Http;
@@ -50,6 +51,29 @@ pub struct Operator {
 
 // ---------------------------------------------------------------- impl Installation
 
+impl Installation<'static> {
+    /// The one of this test binary in its shared cluster, with one ready replica that leads.
+    pub async fn shared() -> &'static Self {
+        static SHARED: OnceCell<(Installation<'static>, Operator)> = OnceCell::const_new();
+        let start = async || {
+            let installation = Self::new(Cluster::shared().await).await?;
+            let operator = installation.ready("shared").await?;
+            installation.wait_leader(&operator, READY).await?;
+            anyhow::Ok((installation, operator))
+        };
+        let start = async || {
+            // Blocks a thread of its own: what is started lives on the other runtime.
+            let started =
+                tokio::task::spawn_blocking(move || crate::background().block_on(start()));
+            started
+                .await
+                .expect("no panic")
+                .expect("the shared operator starts")
+        };
+        &SHARED.get_or_init(start).await.0
+    }
+}
+
 impl<'a> Installation<'a> {
     /// Applies the shipped RBAC and puts up the Service.
     pub async fn new(cluster: &'a Cluster) -> Result<Self> {
@@ -59,6 +83,11 @@ impl<'a> Installation<'a> {
             .await?;
         let service = Service::start(cluster.client().await?, NAMESPACE).await?;
         Ok(Self { cluster, service })
+    }
+
+    /// The cluster that it is in.
+    pub fn cluster(&self) -> &'a Cluster {
+        self.cluster
     }
 
     /// Where sidecars find the leader.
