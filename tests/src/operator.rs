@@ -54,6 +54,15 @@ pub struct Operator {
 impl Installation<'static> {
     /// The one of this test binary in its shared cluster, with one ready replica that leads.
     pub async fn shared() -> &'static Self {
+        &Self::shared_pair().await.0
+    }
+
+    /// Its replica.
+    pub async fn shared_operator() -> &'static Operator {
+        &Self::shared_pair().await.1
+    }
+
+    async fn shared_pair() -> &'static (Self, Operator) {
         static SHARED: OnceCell<(Installation<'static>, Operator)> = OnceCell::const_new();
         let start = async || {
             let installation = Self::new(Cluster::shared().await).await?;
@@ -70,7 +79,7 @@ impl Installation<'static> {
                 .expect("no panic")
                 .expect("the shared operator starts")
         };
-        &SHARED.get_or_init(start).await.0
+        SHARED.get_or_init(start).await
     }
 }
 
@@ -221,6 +230,12 @@ impl Operator {
     /// A page of the admin port.
     pub fn admin_url(&self, path: &str) -> String {
         format!("http://{}{path}", self.admin)
+    }
+
+    /// The sum of a metric's samples whose labels contain all of `labels`.
+    pub async fn metric(&self, name: &str, labels: &[&str]) -> Result<f64> {
+        let answer = Http::new().get(&self.admin_url("/metrics")).await?;
+        Ok(crate::sidecar::sum(&answer.text(), name, labels))
     }
 
     /// Where its sessions are.

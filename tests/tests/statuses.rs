@@ -39,9 +39,12 @@ async fn a_good_provider_and_a_route_to_it_are_ready() -> Result<()> {
         let status = ns.get(object).await?["status"].to_string();
         ensure!(!status.contains("1970-01-01"), "{object}: {status}");
     }
-    let routes = ns.get("llmp/mock").await?["status"]["summary"]["routes"].clone();
-    ensure!(routes == 1, "{routes}");
-    Ok(())
+    eventually("the provider to count its route", SOON, async || {
+        let routes = ns.get("llmp/mock").await?["status"]["summary"]["routes"].clone();
+        ensure!(routes == "1", "{routes}");
+        Ok(())
+    })
+    .await
 }
 
 #[tokio::test]
@@ -65,7 +68,7 @@ async fn a_secret_without_our_label_is_named_with_the_command_that_labels_it() -
         .await?;
     let name = &ns.name;
     let wanted = format!(
-        "no Secret {name}/openai labelled llmroute.dev/credential=true; if it exists: `kubectl -n {name} label secret openai llmroute.dev/credential=true`"
+        "no Secret {name}/openai labelled llmroute.dev/credential=true; if it exists: kubectl -n {name} label secret openai llmroute.dev/credential=true"
     );
     ensure!(
         found["message"] == wanted.as_str(),
@@ -312,7 +315,7 @@ async fn a_refusal_is_told_as_an_event_beside_the_object() -> Result<()> {
     eventually("an Event", SOON, async || {
         let events = ns.kubectl(&["get", "events.events.k8s.io"]).await?;
         ensure!(
-            events.contains("ProviderNotFound") && events.contains("chat"),
+            events.contains("UnresolvedRefs") && events.contains("llmroute/chat"),
             "{events}"
         );
         Ok(())
