@@ -221,10 +221,22 @@ impl Answer {
         };
         if terminated {
             Ending::Terminated
-        } else if matches!(self.body, Body::Stream(_)) && self.document.all_finished() {
+        } else if self.finished() {
             Ending::Finished
         } else {
             Ending::Cut
+        }
+    }
+
+    /// A stream of a shape that isn't known ends where it ends: to call that cut would
+    /// append an error to every answer of its host.
+    fn finished(&self) -> bool {
+        match &self.body {
+            Body::Stream(stream) => {
+                let foreign = self.ended && stream.events > 0 && !self.document.known;
+                foreign || self.document.all_finished()
+            }
+            Body::Unknown | Body::Json(_) | Body::Opaque => false,
         }
     }
 

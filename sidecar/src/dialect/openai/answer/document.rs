@@ -38,6 +38,8 @@ pub(super) struct Document {
     pub(super) sequence_number: Option<u64>,
     pub(super) response_id: Option<Box<str>>,
     choices: Finished,
+    /// Something was seen that an answer of this dialect has.
+    pub(super) known: bool,
 }
 
 /// What one event holds.
@@ -90,6 +92,7 @@ impl Document {
             sequence_number: None,
             response_id: None,
             choices: Finished::default(),
+            known: false,
         }
     }
 
@@ -209,6 +212,7 @@ impl Visit for Document {
     fn key(&mut self, depth: usize, key: &[u8], _at: usize) {
         if let Some(step) = self.path.get_mut(depth) {
             *step = Name::of(key);
+            self.known |= depth == 1 && matches!(step, Name::Choices | Name::Type);
         }
     }
 

@@ -249,6 +249,12 @@ fn a_stream_that_stops_in_the_middle_is_known_as_cut() {
         Ending::Cut,
         "the second choice goes on"
     );
+    assert_eq!(
+        ending("data: {\"value\":\"x\"}\n\n"),
+        Ending::Finished,
+        "no shape of ours"
+    );
+    assert_eq!(ending("data: {\"choices\":[]}\n\n"), Ending::Cut);
     let broken = r#"{"id":"a","choices":[{"message":{"content":"x"#;
     assert_eq!(
         json(Operation::ChatCompletions, broken, &[]).ending,
