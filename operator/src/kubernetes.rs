@@ -3,6 +3,7 @@
 //! The client itself waits as long as the connection does; a leader that is
 //! cut off must notice within seconds. Nothing here retries.
 
+use std::error::Error as _;
 use std::future::Future;
 use std::path::Path;
 use std::time::Duration;
@@ -37,7 +38,7 @@ pub enum ClientError {
 #[derive(Debug, thiserror::Error)]
 pub enum CallError {
     /// The API server answered with a refusal, or the connection failed.
-    #[error(transparent)]
+    #[error("{}", told(.0))]
     Kube(#[from] kube::Error),
     /// No answer. A write may still have happened, or still happen.
     #[error("no answer from the API server within {} s", CALL_TIMEOUT.as_secs())]
@@ -77,6 +78,25 @@ pub async fn call<T>(future: impl Future<Output = Result<T, kube::Error>>) -> Re
     }
 }
 
+/// A refusal in the API server's own words; anything else down to its cause:
+/// "connection refused" is at the end of the chain.
+pub fn told(error: &kube::Error) -> String {
+    if let kube::Error::Api(status) = error {
+        return format!("{} ({})", status.message, status.code);
+    }
+    let mut text = error.to_string();
+    let mut cause = error.source();
+    while let Some(error) = cause {
+        let told = error.to_string();
+        // Some repeat their cause.
+        if !text.ends_with(&told) {
+            text = format!("{text}: {told}");
+        }
+        cause = error.source();
+    }
+    text
+}
+
 /// Somebody else wrote first, or created it.
 pub fn is_conflict(error: &CallError) -> bool {
     code(error) == Some(409)
@@ -92,5 +112,28 @@ pub fn code(error: &CallError) -> Option<u16> {
     match error {
         CallError::Kube(kube::Error::Api(status)) => Some(status.code),
         CallError::Kube(_) | CallError::Timeout => None,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn a_failed_call_names_its_cause() {
+        // Nothing listens on port 1.
+        let config = Config::new("http://127.0.0.1:1".parse().expect("a URL"));
+        let client = Client::try_from(config).expect("makes a client");
+        let answer = call(client.apiserver_version()).await;
+        let text = answer.expect_err("nobody answers").to_string();
+        assert!(text.contains("onnection refused"), "{text}");
+    }
+
+    #[test]
+    fn a_refusal_is_told_in_the_words_of_the_api_server() {
+        let status = kube::core::Status::failure("leases is forbidden", "Forbidden").with_code(403);
+        let error = CallError::Kube(kube::Error::Api(Box::new(status)));
+        assert_eq!(error.to_string(), "leases is forbidden (403)");
+        assert_eq!(code(&error), Some(403));
     }
 }

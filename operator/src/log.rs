@@ -23,6 +23,9 @@ const QUIET: [&str; 9] = [
     "tower",
 ];
 
+/// Says in its own words, as an error, what the caller says better.
+const SILENT: &str = "kube_client::client::builder=off";
+
 /// Starts logging for the process; once.
 pub fn start(level: &str, format: LogFormat) -> Result<(), TryInitError> {
     let registry = tracing_subscriber::registry().with(filter(level));
@@ -48,10 +51,10 @@ pub fn panics() {
 }
 
 fn filter(level: &str) -> EnvFilter {
-    let quiet = QUIET.iter().map(|name| {
-        format!("{name}=info")
-            .parse()
-            .expect("a crate name and a level are a directive")
+    let quiet = QUIET.iter().map(|name| format!("{name}=info"));
+    let quiet = quiet.chain([SILENT.to_owned()]).map(|directive| {
+        let parsed = directive.parse();
+        parsed.expect("a crate name and a level are a directive")
     });
     quiet.fold(EnvFilter::new(level), EnvFilter::add_directive)
 }

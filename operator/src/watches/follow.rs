@@ -7,6 +7,7 @@ use kube::runtime::WatchStreamExt;
 use kube::runtime::watcher::{Error, Event};
 
 use super::{Seen, Source, Watches};
+use crate::kubernetes;
 use crate::world::{Change, ObjectRef};
 
 /// Follows one source and remembers only the names: a list tells what is
@@ -131,17 +132,18 @@ impl Follow {
 
 /// An error as it may be logged: one about the bytes of a Secret could quote them.
 pub(super) fn told(source: Source, error: &Error) -> String {
-    let api = match error {
-        Error::InitialListFailed(kube::Error::Api(status))
-        | Error::WatchStartFailed(kube::Error::Api(status))
-        | Error::WatchFailed(kube::Error::Api(status))
-        | Error::WatchError(status) => Some(&**status),
+    let inner = match error {
+        Error::InitialListFailed(inner)
+        | Error::WatchStartFailed(inner)
+        | Error::WatchFailed(inner) => Some(inner),
+        Error::WatchError(status) => return format!("{} ({})", status.message, status.code),
         _ => None,
     };
-    match (source, api) {
-        (_, Some(status)) => format!("{} ({})", status.message, status.code),
-        (Source::Secrets, None) => "the connection or an object can't be read".to_owned(),
-        (_, None) => error.to_string(),
+    let quotes = |inner: &&kube::Error| matches!(inner, kube::Error::SerdeError(_));
+    match inner {
+        Some(inner) if source != Source::Secrets || !quotes(&inner) => kubernetes::told(inner),
+        Some(_) => "an object can't be read".to_owned(),
+        None => error.to_string(),
     }
 }
 
