@@ -20,8 +20,8 @@ use crate::dialect::mock;
 use crate::dialect::openai::{Answer, Head, Shape, Splice};
 use crate::error::{ApiError, Cause};
 use crate::metrics::AttemptEnd;
-use crate::table::{Auth, Rule, Upstream};
-use crate::upstream::UpstreamError;
+use crate::table::{Auth, Host, Rule, Upstream};
+use crate::upstream::{RequestBody, UpstreamError};
 
 /// Up to this size an answer that isn't a stream is held until it is whole:
 /// its cost is then known at its head. An ordinary one has some kilobytes.
@@ -81,13 +81,7 @@ pub(super) async fn attempt(
     let sending = async {
         match &pick.provider.upstream {
             Upstream::OpenAi(host) => {
-                let mut request = Request::new(splice.body(head, asked.body));
-                if let Some(sent) = call.sent.clone() {
-                    request = request.map(|body| body.telling(sent));
-                }
-                *request.method_mut() = Method::POST;
-                *request.uri_mut() = host.uri(head.operation).clone();
-                *request.headers_mut() = headers::forwarded(asked.headers, pick, head);
+                let request = || request(asked, call, head, pick, host, &splice);
                 let connect_by = (now + asked.rule.timeouts.connect).min(asked.deadline);
                 let answer = host.endpoint.call(request, connect_by).await;
                 answer.map(|answer| answer.map(Source::Upstream))
@@ -104,6 +98,25 @@ pub(super) async fn attempt(
         Err(_) => return Err(Failure::late(asked.deadline)),
     };
     judge(asked, head, pick, &splice, answer, first_by).await
+}
+
+fn request(
+    asked: &Asked<'_>,
+    call: &Call,
+    head: &Head,
+    pick: &Pick,
+    host: &Host,
+    splice: &Splice<'_>,
+) -> Request<RequestBody> {
+    let body = splice.body(head, asked.body);
+    let mut request = Request::new(match &call.sent {
+        Some(sent) => body.telling(sent.clone()),
+        None => body,
+    });
+    *request.method_mut() = Method::POST;
+    *request.uri_mut() = host.uri(head.operation).clone();
+    *request.headers_mut() = headers::forwarded(asked.headers, pick, head);
+    request
 }
 
 async fn mocked(

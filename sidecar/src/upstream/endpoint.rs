@@ -6,13 +6,14 @@ use std::sync::{Arc, Mutex, PoisonError, Weak};
 use http::header::HOST;
 use http::uri::{Authority, PathAndQuery, Scheme};
 use http::{HeaderValue, Request, Response, Uri};
+use hyper::body::Incoming;
 use rustls::pki_types::ServerName;
 use tokio::time::Instant;
 
 use super::body::{RequestBody, UpstreamBody};
 use super::connect::Destination;
 use super::error::UpstreamError;
-use super::h1::{H1, Unanswered};
+use super::h1::H1;
 use super::pool::{Lease, Pool};
 use super::tls::{BundleError, Configs};
 
@@ -171,44 +172,42 @@ impl Endpoint {
     /// bounds the rest by dropping the future, which cancels the call.
     ///
     /// A connection that was used before may have been closed by the peer in
-    /// the very moment; then the call is made once more on a new one.
+    /// the very moment; then the call is made once more on a new one, and the
+    /// request is asked for again instead of being copied beforehand.
     pub async fn call(
         &self,
-        mut request: Request<RequestBody>,
+        request: impl Fn() -> Request<RequestBody>,
         connect_by: Instant,
     ) -> Result<Response<UpstreamBody>, UpstreamError> {
-        let (connection, reused) = match self.pool.lease(connect_by).await? {
-            Lease::H2(slot) => return self.call_h2(slot, request).await,
+        let (mut connection, reused) = match self.pool.lease(connect_by).await? {
+            Lease::H2(slot) => return Box::pin(self.call_h2(slot, request())).await,
             Lease::H1 { connection, reused } => (connection, reused),
         };
-        self.to_origin_form(&mut request);
-        let again = reused.then(|| copy(&request));
-        match self.call_h1(connection, request).await {
-            Ok(answer) => Ok(answer),
-            Err(Unanswered { error, unsent }) => {
-                // Without a byte of an answer on a connection that had been
-                // idle, the peer had closed it before it saw the request.
-                let Some(request) = unsent.or(again).filter(|_| closed(&error)) else {
-                    return Err(error);
-                };
-                match self.pool.fresh(connect_by).await? {
-                    Lease::H1 { connection, .. } => self
-                        .call_h1(connection, request)
-                        .await
-                        .map_err(|failed| failed.error),
-                    Lease::H2(slot) => self.call_h2(slot, self.to_absolute_form(request)).await,
-                }
+        let answer = connection.call(self.to_origin_form(request())).await;
+        match answer {
+            Ok(answer) => Ok(self.carried(answer, connection)),
+            // Without a byte of an answer on a connection that had been idle,
+            // the peer had closed it before it saw the request.
+            Err(UpstreamError::Closed) if reused => {
+                drop(connection);
+                Box::pin(self.call_afresh(request(), connect_by)).await
             }
+            Err(error) => Err(error),
         }
     }
 
-    async fn call_h1(
+    async fn call_afresh(
         &self,
-        mut connection: Box<H1>,
         request: Request<RequestBody>,
-    ) -> Result<Response<UpstreamBody>, Unanswered> {
-        let answer = connection.call(request).await?;
-        Ok(answer.map(|incoming| UpstreamBody::h1(incoming, connection, self.pool.clone())))
+        connect_by: Instant,
+    ) -> Result<Response<UpstreamBody>, UpstreamError> {
+        match self.pool.fresh(connect_by).await? {
+            Lease::H2(slot) => self.call_h2(slot, request).await,
+            Lease::H1 { mut connection, .. } => {
+                let answer = connection.call(self.to_origin_form(request)).await?;
+                Ok(self.carried(answer, connection))
+            }
+        }
     }
 
     async fn call_h2(
@@ -216,26 +215,18 @@ impl Endpoint {
         slot: super::h2::Slot,
         request: Request<RequestBody>,
     ) -> Result<Response<UpstreamBody>, UpstreamError> {
-        match slot.call(request).await {
-            Ok(answer) => Ok(answer.map(|incoming| UpstreamBody::h2(incoming, slot))),
-            Err(failed) => Err(failed.error),
-        }
+        let answer = slot.call(request).await?;
+        Ok(answer.map(|incoming| UpstreamBody::h2(incoming, slot)))
     }
 
-    fn to_origin_form(&self, request: &mut Request<RequestBody>) {
+    fn carried(&self, answer: Response<Incoming>, connection: Box<H1>) -> Response<UpstreamBody> {
+        answer.map(|incoming| UpstreamBody::h1(incoming, connection, self.pool.clone()))
+    }
+
+    fn to_origin_form(&self, mut request: Request<RequestBody>) -> Request<RequestBody> {
         let path = request.uri().path_and_query().cloned();
         *request.uri_mut() = path.map_or_else(Uri::default, Uri::from);
         request.headers_mut().insert(HOST, self.host.clone());
-    }
-
-    fn to_absolute_form(&self, mut request: Request<RequestBody>) -> Request<RequestBody> {
-        let mut parts = std::mem::take(request.uri_mut()).into_parts();
-        parts.scheme = Some(self.scheme.clone());
-        parts.authority = Some(self.authority.clone());
-        if let Ok(uri) = Uri::from_parts(parts) {
-            *request.uri_mut() = uri;
-        }
-        request.headers_mut().remove(HOST);
         request
     }
 }
@@ -244,16 +235,4 @@ impl std::fmt::Debug for Endpoint {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         write!(f, "{}://{}{}", self.scheme, self.authority, self.base_path)
     }
-}
-
-fn closed(error: &UpstreamError) -> bool {
-    matches!(error, UpstreamError::Closed)
-}
-
-fn copy(request: &Request<RequestBody>) -> Request<RequestBody> {
-    let mut copy = Request::new(request.body().clone());
-    *copy.method_mut() = request.method().clone();
-    *copy.uri_mut() = request.uri().clone();
-    *copy.headers_mut() = request.headers().clone();
-    copy
 }

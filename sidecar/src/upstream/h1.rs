@@ -36,12 +36,6 @@ pub(super) struct H1 {
     ended: bool,
 }
 
-/// A call that got no answer, with the request where not a byte of it was sent.
-pub(super) struct Unanswered {
-    pub(super) error: UpstreamError,
-    pub(super) unsent: Option<Request<RequestBody>>,
-}
-
 impl H1 {
     /// Takes over a fresh stream.
     pub(super) async fn handshake(stream: Stream) -> Result<Box<Self>, UpstreamError> {
@@ -73,26 +67,28 @@ impl H1 {
     }
 
     /// Sends a request and waits for the head of its answer.
-    pub(super) async fn call(
+    pub(super) fn call(
         &mut self,
         request: Request<RequestBody>,
-    ) -> Result<Response<Incoming>, Unanswered> {
-        let mut answer = pin!(self.send.try_send_request(request));
-        poll_fn(|cx| {
-            if !self.ended {
-                self.ended = Pin::new(&mut self.driver).poll(cx).is_ready();
-            }
-            let polled = answer.as_mut().poll(&mut quiet());
-            if polled.is_pending() {
-                wake_if_out_of_budget(cx);
-            }
-            polled
-        })
-        .await
-        .map_err(|mut failed| Unanswered {
-            unsent: failed.take_message(),
-            error: UpstreamError::from_hyper(failed.error()),
-        })
+    ) -> impl Future<Output = Result<Response<Incoming>, UpstreamError>> {
+        // Handed over here: an `async fn` would keep room for it to its end.
+        let answer = self.send.try_send_request(request);
+        let (driver, ended) = (&mut self.driver, &mut self.ended);
+        async move {
+            let mut answer = pin!(answer);
+            poll_fn(|cx| {
+                if !*ended {
+                    *ended = Pin::new(&mut *driver).poll(cx).is_ready();
+                }
+                let polled = answer.as_mut().poll(&mut quiet());
+                if polled.is_pending() {
+                    wake_if_out_of_budget(cx);
+                }
+                polled
+            })
+            .await
+            .map_err(|failed| UpstreamError::from_hyper(failed.error()))
+        }
     }
 
     /// The next frame of the answer that this connection carries.

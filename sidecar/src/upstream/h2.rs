@@ -12,7 +12,6 @@ use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 
 use super::body::RequestBody;
 use super::error::UpstreamError;
-use super::h1::Unanswered;
 use super::stream::Stream;
 
 /// Calls at once on one connection, where the peer allows more; a further call
@@ -85,16 +84,9 @@ impl Slot {
     pub(super) async fn call(
         &self,
         request: Request<RequestBody>,
-    ) -> Result<Response<Incoming>, Unanswered> {
-        self.0
-            .send
-            .clone()
-            .try_send_request(request)
-            .await
-            .map_err(|mut failed| Unanswered {
-                unsent: failed.take_message(),
-                error: UpstreamError::from_hyper(failed.error()),
-            })
+    ) -> Result<Response<Incoming>, UpstreamError> {
+        let answer = self.0.send.clone().send_request(request).await;
+        answer.map_err(|error| UpstreamError::from_hyper(&error))
     }
 }
 

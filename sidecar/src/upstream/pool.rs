@@ -81,7 +81,8 @@ impl Pool {
         if let Some(lease) = self.reuse().await {
             return Ok(lease);
         }
-        self.fresh(by).await
+        // Rare, and large: what waits for a chunk shouldn't carry it along.
+        Box::pin(self.fresh(by)).await
     }
 
     /// A new connection; also for the call whose reused one had just been closed.

@@ -1,6 +1,7 @@
 //! Connections to hosts of both protocols, over TLS and not.
 
 use std::convert::Infallible;
+use std::future::{Ready, ready};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering::SeqCst};
 use std::time::Duration;
@@ -96,10 +97,10 @@ impl Host {
 type Answered =
     StreamBody<tokio_stream::wrappers::ReceiverStream<Result<Frame<Bytes>, Infallible>>>;
 
-async fn answer(
+fn answer(
     request: Request<Incoming>,
     left: Arc<Notify>,
-) -> Result<Response<Answered>, Infallible> {
+) -> Ready<Result<Response<Answered>, Infallible>> {
     let (send, body) = mpsc::channel(1);
     let version = format!("{:?} ", request.version());
     let hangs = request.uri().path().ends_with("/hang");
@@ -118,7 +119,7 @@ async fn answer(
         }
     });
     let body = StreamBody::new(tokio_stream::wrappers::ReceiverStream::new(body));
-    Ok(Response::new(body))
+    ready(Ok(Response::new(body)))
 }
 
 fn post(endpoint: &Endpoint, path: &str) -> Request<RequestBody> {
@@ -131,7 +132,7 @@ fn post(endpoint: &Endpoint, path: &str) -> Request<RequestBody> {
 
 async fn call(endpoint: &Endpoint, path: &str) -> Result<Response<UpstreamBody>, UpstreamError> {
     let by = Instant::now() + Duration::from_secs(2);
-    timeout(SOON, endpoint.call(post(endpoint, path), by))
+    timeout(SOON, endpoint.call(|| post(endpoint, path), by))
         .await
         .expect("in time")
 }

@@ -12,7 +12,8 @@ use tokio::time::timeout;
 use super::client::Answer;
 use super::sidecar::{BODY, STREAM, Sidecar, chat};
 use super::upstream::{Step, Upstream, chunk, delta, good, stream_head};
-use crate::server::Limits;
+use crate::exchange::Exchange;
+use crate::server::{Handler, Limits};
 
 const SOON: Duration = Duration::from_secs(3);
 
@@ -236,4 +237,17 @@ async fn a_hundred_streams_at_once_are_all_whole() {
         .expect("a frame")
         .expect("whole");
     assert!(sidecar.metrics().contains("llmroute_open_streams 1"));
+}
+
+fn size_of_future<A, B, F>(_: impl Fn(A, B) -> F) -> usize {
+    size_of::<F>()
+}
+
+/// Hyper keeps room for it as long as a connection is open.
+#[test]
+fn a_call_under_way_is_small() {
+    let size = size_of_future(<Exchange as Handler>::handle);
+    assert!(size <= 4096, "{size} bytes");
+    let call = size_of::<super::super::call::Call>();
+    assert!(call <= 2048, "{call} bytes");
 }
