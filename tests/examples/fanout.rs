@@ -62,17 +62,18 @@ fn main() -> anyhow::Result<()> {
         bench.change(round)?;
     }
     let mut took = Vec::new();
-    let before = cpu()?;
+    let (before, sent) = (cpu()?, bench.metrics.push_bytes.get());
     for round in 0..rounds {
         took.push(bench.change(1000 + round)?);
     }
     let used = cpu()?.saturating_sub(before);
     took.sort_unstable();
+    let sent = (bench.metrics.push_bytes.get() - sent) / u64::from(rounds * sidecars);
     let per_push = used.as_secs_f64() * 1e6 / f64::from(rounds * sidecars);
     writeln!(
         out,
         "one change to {sidecars} sidecars and back, {rounds} rounds: median {:.0} ms, best {:.0}, worst {:.0}; \
-         {per_push:.0} us of CPU a push, both ends",
+         {sent} bytes and {per_push:.0} us of CPU a push, both ends",
         ms(took[took.len() / 2]),
         ms(took[0]),
         ms(took[took.len() - 1]),
@@ -85,6 +86,8 @@ struct Bench {
     engine: Engine,
     pods: PodStore,
     view: watch::Sender<Option<Arc<dyn View>>>,
+    /// Dropped, the sessions would end.
+    _role: watch::Sender<Role>,
     metrics: Metrics,
     sidecars: u32,
 }
@@ -98,7 +101,8 @@ impl Bench {
         leaf.replace(&material);
         let (view, published) = watch::channel(None);
         let metrics = Metrics::new();
-        let server = server(published, metrics.clone());
+        let (role, leading) = watch::channel(Role::Leading { epoch: 1 });
+        let server = server(published, leading, metrics.clone());
         let listener = std::net::TcpListener::bind("127.0.0.1:0")?;
         listener.set_nonblocking(true)?;
         let address = listener.local_addr()?;
@@ -110,6 +114,7 @@ impl Bench {
             engine: Engine::new(Options::default()),
             pods: PodStore::default(),
             view,
+            _role: role,
             metrics,
             sidecars,
         };
@@ -194,12 +199,12 @@ fn on_a_thread(task: impl Future<Output = ()> + Send + 'static) -> anyhow::Resul
 
 // ---------------------------------------------------------------- the operator's end
 
-fn server(view: Published, metrics: Metrics) -> SessionServer {
+fn server(view: Published, role: watch::Receiver<Role>, metrics: Metrics) -> SessionServer {
     SessionServer::new(Deps {
         view,
         pods: Arc::new(NoPods),
         reviewer: Arc::new(Tokens),
-        role: watch::Sender::new(Role::Leading { epoch: 1 }).subscribe(),
+        role,
         shown: watch::Sender::new(0),
         health: LeaseHealth::new(),
         owner: "bench".into(),

@@ -75,7 +75,7 @@ impl Registry {
     pub(super) fn take(&self, pod_uid: &str, stream: Stream) -> Result<Taken, NoSeat> {
         let mut state = self.state();
         let seat = state.pods.get(pod_uid);
-        if seat.is_some_and(|seat| stream <= seat.stream) {
+        if seat.is_some_and(|seat| seat.outranks(stream)) {
             return Err(NoSeat::Superseded);
         }
         let older = seat.and_then(|seat| seat.holder.clone());
@@ -108,6 +108,17 @@ impl Registry {
 
     fn state(&self) -> MutexGuard<'_, State> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+// ---------------------------------------------------------------- impl Seat
+
+impl Seat {
+    /// A free seat is remembered against delayed hellos of the same life only:
+    /// a clock that was set back must not lock out a sidecar that restarted.
+    fn outranks(&self, stream: Stream) -> bool {
+        let same_life = stream.random == self.stream.random;
+        (self.holder.is_some() || same_life) && stream <= self.stream
     }
 }
 
@@ -180,6 +191,21 @@ mod tests {
         let refused = registry.take("u-1", stream(5, 2)).err();
         assert_eq!(refused, Some(NoSeat::Superseded));
         assert!(registry.take("u-1", stream(5, 3)).is_ok());
+    }
+
+    #[test]
+    fn a_life_that_was_born_by_a_clock_set_back_gets_the_seat_once_it_is_free() {
+        let registry = Registry::new(10);
+        let first = registry.take("u-1", stream(5, 2)).expect("free");
+        let restarted = Stream {
+            born_unix_ms: 3,
+            random: 8,
+            conn: 1,
+        };
+        let refused = registry.take("u-1", restarted).err();
+        assert_eq!(refused, Some(NoSeat::Superseded));
+        drop(first);
+        assert!(registry.take("u-1", restarted).is_ok());
     }
 
     #[test]
