@@ -42,6 +42,8 @@ pub struct Engine {
     by_secret: Index,
     /// `ConfigMap` <- providers.
     by_config_map: Index,
+    malformed_providers: BTreeSet<ObjectRef>,
+    malformed_routes: BTreeSet<ObjectRef>,
     built: Arc<Built>,
 }
 
@@ -68,9 +70,7 @@ impl Engine {
 
     /// Objects whose `spec` couldn't be read: providers, routes.
     pub fn malformed(&self) -> (usize, usize) {
-        let providers = self.providers.values().filter(|p| p.is_malformed());
-        let routes = self.routes.values().filter(|r| r.is_malformed());
-        (providers.count(), routes.count())
+        (self.malformed_providers.len(), self.malformed_routes.len())
     }
 
     /// The `ConfigMap`s that providers name: the shell need watch no others.

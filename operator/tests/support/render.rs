@@ -6,7 +6,7 @@ use llmroute_protocol::{
 };
 use serde_json::{Map, Value, json};
 
-/// A catalog's list is too long to read: beyond this many, models are counted.
+/// A catalog's list is too long to read, and grows: beyond this many it is only named.
 const SHOWN_MODELS: usize = 8;
 
 pub(crate) fn key(key: &Key) -> String {
@@ -109,7 +109,7 @@ fn provider(provider: Provider) -> Value {
     let quirks: Vec<_> = provider.quirks().map(|q| q.as_str_name()).collect();
     let models = match provider.models.len() {
         few if few <= SHOWN_MODELS => json!(provider.models.iter().map(model).collect::<Vec<_>>()),
-        many => json!(format!("{many} of the catalog")),
+        _ => json!("those of the catalog"),
     };
     let auth = provider.auth.map(|auth| match auth.r#type() {
         auth::Type::None | auth::Type::Unspecified => auth.r#type().as_str_name().to_owned(),

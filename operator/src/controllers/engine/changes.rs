@@ -104,6 +104,8 @@ impl Engine {
         let References { secret, config_map } = references.unwrap_or_default();
         self.by_secret.set(id, secret.into_iter().collect());
         self.by_config_map.set(id, config_map.into_iter().collect());
+        let malformed = after.as_ref().is_some_and(ProviderState::is_malformed);
+        mark(&mut self.malformed_providers, id, malformed);
         let same = before == after;
         self.publish_provider(id, after.as_ref(), effects);
         if let Some(after) = after {
@@ -159,6 +161,8 @@ impl Engine {
             let providers = Providers::fetch(&self.world, &self.providers, &id.namespace);
             RouteState::reconcile(object, &providers, before.as_ref())
         });
+        let malformed = after.as_ref().is_some_and(RouteState::is_malformed);
+        mark(&mut self.malformed_routes, id, malformed);
         let names = after.as_ref().map(|state| state.names.clone());
         let renamed = self.by_provider.set(id, names.unwrap_or_default());
         // Their status says how many routes name them.
@@ -252,6 +256,14 @@ impl Engine {
             effects.resources.insert(Key::new(Kind::Global, "global"));
             Arc::make_mut(&mut self.built).global = Some(Arc::new(resource));
         }
+    }
+}
+
+fn mark(set: &mut BTreeSet<ObjectRef>, id: &ObjectRef, member: bool) {
+    if member {
+        set.insert(id.clone());
+    } else {
+        set.remove(id);
     }
 }
 
