@@ -33,6 +33,8 @@ pub use config::{Applied, Change, Config, GlobalSettings};
 pub use credential::Credential;
 pub use gate::{Gate, Permit};
 pub use label::Label;
+/// What became of a resource, in the results of [`Config::apply`].
+pub use llmroute_protocol::Outcome;
 pub use provider::{Auth, Host, Model, Provider, Upstream};
 pub use refusal::Refusal;
 pub(crate) use route::compile::MAX_TARGETS;

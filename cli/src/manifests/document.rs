@@ -29,8 +29,14 @@ pub(crate) enum DocumentError {
     #[error("{0} is missing: every manifest needs apiVersion, kind and metadata.name")]
     Missing(&'static str),
     #[error("apiVersion {found:?} of a {kind} isn't served; write {wanted:?}")]
-    ApiVersion { kind: Kind, found: String, wanted: &'static str },
-    #[error("metadata.{field} {value:?} isn't a name: use at most 253 of a-z, 0-9, '-' and '.', with a letter or digit at both ends")]
+    ApiVersion {
+        kind: Kind,
+        found: String,
+        wanted: &'static str,
+    },
+    #[error(
+        "metadata.{field} {value:?} isn't a name: use at most 253 of a-z, 0-9, '-' and '.', with a letter or digit at both ends"
+    )]
     Name { field: &'static str, value: String },
 }
 
@@ -76,14 +82,23 @@ impl fmt::Display for Kind {
 impl ObjectKey {
     /// The key of a document, its namespace defaulted. `None`: a kind that
     /// means nothing here.
-    pub(crate) fn of(document: &Value, default_namespace: &str) -> Result<Option<Self>, DocumentError> {
+    pub(crate) fn of(
+        document: &Value,
+        default_namespace: &str,
+    ) -> Result<Option<Self>, DocumentError> {
         let text = |pointer: &str| document.pointer(pointer).and_then(Value::as_str);
         let api_version = text("/apiVersion").ok_or(DocumentError::Missing("apiVersion"))?;
         let kind = text("/kind").ok_or(DocumentError::Missing("kind"))?;
-        let Some(kind) = Kind::of(api_version, kind) else { return Ok(None) };
+        let Some(kind) = Kind::of(api_version, kind) else {
+            return Ok(None);
+        };
         if api_version != kind.api_version() {
             let (found, wanted) = (api_version.to_owned(), kind.api_version());
-            return Err(DocumentError::ApiVersion { kind, found, wanted });
+            return Err(DocumentError::ApiVersion {
+                kind,
+                found,
+                wanted,
+            });
         }
         let name = text("/metadata/name").ok_or(DocumentError::Missing("metadata.name"))?;
         let namespace = match kind {
@@ -92,16 +107,27 @@ impl ObjectKey {
         };
         for (field, value) in [("name", name), ("namespace", namespace)] {
             if !(value.is_empty() && field == "namespace") && !is_dns_name(value) {
-                return Err(DocumentError::Name { field, value: value.chars().take(64).collect() });
+                return Err(DocumentError::Name {
+                    field,
+                    value: value.chars().take(64).collect(),
+                });
             }
         }
-        Ok(Some(Self { kind, namespace: namespace.to_owned(), name: name.to_owned() }))
+        Ok(Some(Self {
+            kind,
+            namespace: namespace.to_owned(),
+            name: name.to_owned(),
+        }))
     }
 }
 
 impl fmt::Display for ObjectKey {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { kind, namespace, name } = self;
+        let Self {
+            kind,
+            namespace,
+            name,
+        } = self;
         match namespace.as_str() {
             "" => write!(f, "{kind} {name}"),
             _ => write!(f, "{kind} {namespace}/{name}"),
@@ -131,21 +157,36 @@ mod tests {
     #[test]
     fn a_namespace_is_defaulted_and_an_own_one_kept() {
         let route = |metadata: Value| json!({"apiVersion": "llmroute.dev/v1alpha1", "kind": "LLMRoute", "metadata": metadata});
-        let key = |v: &Value| ObjectKey::of(v, "default").expect("a document").expect("our kind").to_string();
-        assert_eq!(key(&route(json!({"name": "chat"}))), "LLMRoute default/chat");
-        assert_eq!(key(&route(json!({"name": "chat", "namespace": "shop"}))), "LLMRoute shop/chat");
+        let key = |v: &Value| {
+            ObjectKey::of(v, "default")
+                .expect("a document")
+                .expect("our kind")
+                .to_string()
+        };
+        assert_eq!(
+            key(&route(json!({"name": "chat"}))),
+            "LLMRoute default/chat"
+        );
+        assert_eq!(
+            key(&route(json!({"name": "chat", "namespace": "shop"}))),
+            "LLMRoute shop/chat"
+        );
     }
 
     #[test]
     fn a_foreign_kind_is_passed_over() {
-        let foreign = json!({"apiVersion": "apps/v1", "kind": "Deployment", "metadata": {"name": "x"}});
+        let foreign =
+            json!({"apiVersion": "apps/v1", "kind": "Deployment", "metadata": {"name": "x"}});
         assert_eq!(ObjectKey::of(&foreign, "default"), Ok(None));
     }
 
     #[test]
     fn a_wrong_version_of_our_kind_says_which_is_served() {
-        let old = json!({"apiVersion": "llmroute.dev/v1", "kind": "LLMRoute", "metadata": {"name": "x"}});
-        let error = ObjectKey::of(&old, "default").expect_err("refused").to_string();
+        let old =
+            json!({"apiVersion": "llmroute.dev/v1", "kind": "LLMRoute", "metadata": {"name": "x"}});
+        let error = ObjectKey::of(&old, "default")
+            .expect_err("refused")
+            .to_string();
         assert!(error.contains("llmroute.dev/v1alpha1"), "{error}");
     }
 
@@ -154,6 +195,9 @@ mod tests {
         let error = ObjectKey::of(&json!({"apiVersion": "v1", "kind": "Secret"}), "default");
         assert_eq!(error, Err(DocumentError::Missing("metadata.name")));
         let bad = json!({"apiVersion": "v1", "kind": "Secret", "metadata": {"name": "No Name"}});
-        assert!(matches!(ObjectKey::of(&bad, "default"), Err(DocumentError::Name { .. })));
+        assert!(matches!(
+            ObjectKey::of(&bad, "default"),
+            Err(DocumentError::Name { .. })
+        ));
     }
 }

@@ -56,7 +56,11 @@ impl Environment {
                 rest = after;
                 continue;
             };
-            let value = self.0.get(name).filter(|v| !v.is_empty()).ok_or_else(|| name.to_owned())?;
+            let value = self
+                .0
+                .get(name)
+                .filter(|v| !v.is_empty())
+                .ok_or_else(|| name.to_owned())?;
             out.push_str(before);
             out.push_str(value);
             rest = tail;
@@ -68,7 +72,10 @@ impl Environment {
 
 fn is_name(name: &str) -> bool {
     name.len() <= 128
-        && name.bytes().next().is_some_and(|b| b.is_ascii_alphabetic() || b == b'_')
+        && name
+            .bytes()
+            .next()
+            .is_some_and(|b| b.is_ascii_alphabetic() || b == b'_')
         && name.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'_')
 }
 
@@ -79,7 +86,12 @@ mod tests {
     use super::*;
 
     fn environment() -> Environment {
-        [("KEY".to_owned(), "sk-1".to_owned()), ("EMPTY".to_owned(), String::new())].into_iter().collect()
+        [
+            ("KEY".to_owned(), "sk-1".to_owned()),
+            ("EMPTY".to_owned(), String::new()),
+        ]
+        .into_iter()
+        .collect()
     }
 
     #[test]
@@ -92,9 +104,16 @@ mod tests {
     #[test]
     fn an_unset_or_empty_variable_leaves_its_key_out_and_is_named() {
         for variable in ["MISSING", "EMPTY"] {
-            let mut secret = json!({"stringData": {"api-key": format!("${{{variable}}}"), "other": "x"}});
+            let mut secret =
+                json!({"stringData": {"api-key": format!("${{{variable}}}"), "other": "x"}});
             let unset = environment().fill_in(&mut secret);
-            assert_eq!(unset, [Unset { key: "api-key".into(), variable: variable.into() }]);
+            assert_eq!(
+                unset,
+                [Unset {
+                    key: "api-key".into(),
+                    variable: variable.into()
+                }]
+            );
             assert_eq!(secret["stringData"], json!({"other": "x"}));
         }
     }

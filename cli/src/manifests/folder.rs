@@ -59,7 +59,12 @@ pub(crate) struct Folder {
 // -------------------------------------------------------------- impl Folder
 
 impl Folder {
-    pub(crate) fn new(dir: &Path, namespace: String, environment: Environment, schemas: Schemas) -> Self {
+    pub(crate) fn new(
+        dir: &Path,
+        namespace: String,
+        environment: Environment,
+        schemas: Schemas,
+    ) -> Self {
         Self {
             dir: dir.to_owned(),
             namespace,
@@ -83,7 +88,11 @@ impl Folder {
             Ok(names) => names,
             Err(error) => {
                 let message = format!("can't read the folder: {error}");
-                return vec![Problem { file: String::new(), object: String::new(), message }];
+                return vec![Problem {
+                    file: String::new(),
+                    object: String::new(),
+                    message,
+                }];
             }
         };
         let mut owners: BTreeMap<ObjectKey, String> = BTreeMap::new();
@@ -91,9 +100,18 @@ impl Folder {
         for name in names {
             let before = self.files.remove(&name).unwrap_or_default();
             let given = match read_documents(&self.dir.join(&name)) {
-                Ok(documents) => self.take_file(&name, documents, now_unix_ms, &owners, &mut problems),
-                Err(message) => {
-                    problems.push(Problem { file: name.clone(), object: String::new(), message });
+                Ok(documents) => {
+                    self.take_file(&name, documents, now_unix_ms, &owners, &mut problems)
+                }
+                Err(mut message) => {
+                    if !before.keys.is_empty() {
+                        message.push_str(": what it gave before stays in force until it is mended");
+                    }
+                    problems.push(Problem {
+                        file: name.clone(),
+                        object: String::new(),
+                        message,
+                    });
                     before
                 }
             };
@@ -116,7 +134,11 @@ impl Folder {
         let mut given = Given::default();
         for document in documents {
             let mut tell = |object: String, message: String| {
-                problems.push(Problem { file: file.to_owned(), object, message });
+                problems.push(Problem {
+                    file: file.to_owned(),
+                    object,
+                    message,
+                });
             };
             let key = match ObjectKey::of(&document, &self.namespace) {
                 Ok(Some(key)) => key,
@@ -127,16 +149,32 @@ impl Folder {
                 }
             };
             if let Some(other) = owners.get(&key) {
-                tell(key.to_string(), format!("is in {other} already; that one is used"));
+                tell(
+                    key.to_string(),
+                    format!("is in {other} already; that one is used"),
+                );
                 continue;
             }
             if !given.keys.insert(key.clone()) {
-                tell(key.to_string(), "stands twice in this file; the first one is used".to_owned());
+                tell(
+                    key.to_string(),
+                    "stands twice in this file; the first one is used".to_owned(),
+                );
                 continue;
             }
             match self.prepare(&key, document, &mut tell) {
                 Ok(document) => self.store(key, document, now_unix_ms),
-                Err(messages) => messages.into_iter().for_each(|m| tell(key.to_string(), m)),
+                Err(messages) => {
+                    let kept = self.objects.contains_key(&key);
+                    let note = if kept {
+                        " (the version before stays in force)"
+                    } else {
+                        ""
+                    };
+                    messages
+                        .into_iter()
+                        .for_each(|m| tell(key.to_string(), format!("{m}{note}")));
+                }
             }
         }
         given
@@ -152,8 +190,16 @@ impl Folder {
         if key.kind == Kind::Secret {
             for unset in self.environment.fill_in(&mut document) {
                 let (name, variable) = (&unset.key, &unset.variable);
-                tell(key.to_string(), format!("stringData.{name} is left out: {variable} isn't set"));
+                tell(
+                    key.to_string(),
+                    format!("stringData.{name} is left out: {variable} isn't set"),
+                );
             }
+        }
+        if key.kind != Kind::Namespace
+            && let Some(metadata) = document.get_mut("metadata").and_then(Value::as_object_mut)
+        {
+            metadata.insert("namespace".to_owned(), key.namespace.clone().into());
         }
         let old = self.objects.get(key).map(|o| &o.document);
         self.schemas.admit(key.kind, document, old)
@@ -168,7 +214,11 @@ impl Folder {
                 object.document = document;
             }
             None => {
-                let object = Object { document, generation: 1, created_unix_ms: now_unix_ms };
+                let object = Object {
+                    document,
+                    generation: 1,
+                    created_unix_ms: now_unix_ms,
+                };
                 self.objects.insert(key, object);
             }
         }
@@ -180,8 +230,12 @@ fn file_names(dir: &Path) -> io::Result<Vec<String>> {
     let mut names = Vec::new();
     for entry in fs::read_dir(dir)? {
         let entry = entry?;
-        let Ok(name) = entry.file_name().into_string() else { continue };
-        let manifest = [".yaml", ".yml", ".json"].iter().any(|end| name.ends_with(end));
+        let Ok(name) = entry.file_name().into_string() else {
+            continue;
+        };
+        let manifest = [".yaml", ".yml", ".json"]
+            .iter()
+            .any(|end| name.ends_with(end));
         if manifest && !name.starts_with('.') && entry.path().is_file() {
             names.push(name);
         }
