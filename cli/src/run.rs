@@ -172,7 +172,7 @@ impl Operator {
     async fn reload(&mut self, problems: &mut BTreeSet<Problem>) -> Option<()> {
         let now = Timestamp::now();
         self.tell_problems(problems, now);
-        if let Some(config) = self.plane.to_push() {
+        if let Some(config) = self.plane.next_push() {
             let answers = self.end.push(config).await?;
             self.plane.answered(answers, now);
         }
@@ -191,9 +191,9 @@ impl Operator {
             .filter(|old| !problems.iter().any(|new| same_place(old, new)))
             .collect();
         mended.dedup_by(|a, b| same_place(a, b));
-        mended
-            .into_iter()
-            .for_each(|problem| self.terminal.mended(problem));
+        for problem in mended {
+            self.terminal.mended(problem);
+        }
     }
 
     fn tell_statuses(&mut self) {
@@ -230,9 +230,7 @@ fn open(access_log: Option<&str>) -> Result<AccessLog> {
     let Some(text) = access_log else {
         return Ok(AccessLog::default());
     };
-    let destination = match text.parse() {
-        Ok(destination) => destination,
-    };
+    let Ok(destination) = text.parse();
     AccessLog::open(&destination).with_context(|| format!("the access log {text} can't be opened"))
 }
 

@@ -106,7 +106,8 @@ impl ObjectKey {
             _ => text("/metadata/namespace").unwrap_or(default_namespace),
         };
         for (field, value) in [("name", name), ("namespace", namespace)] {
-            if !(value.is_empty() && field == "namespace") && !is_dns_name(value) {
+            let absent = value.is_empty() && field == "namespace";
+            if !absent && !is_dns_name(value) {
                 return Err(DocumentError::Name {
                     field,
                     value: value.chars().take(64).collect(),

@@ -171,9 +171,9 @@ impl Folder {
                     } else {
                         ""
                     };
-                    messages
-                        .into_iter()
-                        .for_each(|m| tell(key.to_string(), format!("{m}{note}")));
+                    for message in messages {
+                        tell(key.to_string(), format!("{message}{note}"));
+                    }
                 }
             }
         }
@@ -206,21 +206,18 @@ impl Folder {
     }
 
     fn store(&mut self, key: ObjectKey, document: Value, now_unix_ms: i64) {
-        match self.objects.get_mut(&key) {
-            Some(object) => {
-                if object.document.get("spec") != document.get("spec") {
-                    object.generation += 1;
-                }
-                object.document = document;
+        if let Some(object) = self.objects.get_mut(&key) {
+            if object.document.get("spec") != document.get("spec") {
+                object.generation += 1;
             }
-            None => {
-                let object = Object {
-                    document,
-                    generation: 1,
-                    created_unix_ms: now_unix_ms,
-                };
-                self.objects.insert(key, object);
-            }
+            object.document = document;
+        } else {
+            let object = Object {
+                document,
+                generation: 1,
+                created_unix_ms: now_unix_ms,
+            };
+            self.objects.insert(key, object);
         }
     }
 }

@@ -67,7 +67,7 @@ impl Plane {
     }
 
     /// What the sidecar needs, if that isn't what it has.
-    pub(super) fn to_push(&mut self) -> Option<Arc<PodConfig>> {
+    pub(super) fn next_push(&mut self) -> Option<Arc<PodConfig>> {
         let config = Arc::new(self.engine.built().for_pod(&self.pod));
         let same = self
             .pushed

@@ -2,6 +2,7 @@
 
 use std::net::{IpAddr, SocketAddr};
 
+use http::HeaderMap;
 use llmroute_sidecar::table::{Config, Found};
 
 /// Asked for where any model will do: it is what the README's example asks for.
@@ -11,7 +12,7 @@ const USUAL: &str = "gpt-4o-mini";
 pub(super) fn what_to_try(config: &Config, listen: SocketAddr) -> String {
     let at = format!("http://{}", reachable(listen));
     let table = config.table();
-    let model = match table.find(USUAL, &Default::default()) {
+    let model = match table.find(USUAL, &HeaderMap::default()) {
         Found::Rule(_) => USUAL.into(),
         _ => table
             .models()

@@ -272,17 +272,16 @@ impl Walk<'_> {
             let inner = known
                 .and_then(|known| known.get(name))
                 .or_else(|| schema.get("additionalProperties"));
-            match inner {
-                Some(inner) => self.value(inner, member, &within(name)),
-                None => {
-                    let names = known.into_iter().flat_map(Map::keys).map(String::as_str);
-                    let cure = nearest(name, names).map_or_else(
-                        || "remove it".to_owned(),
-                        |near| format!("did you mean {near}?"),
-                    );
-                    self.refuse(&within(name), &format!("unknown field: {cure}"));
-                }
+            if let Some(inner) = inner {
+                self.value(inner, member, &within(name));
+                continue;
             }
+            let names = known.into_iter().flat_map(Map::keys).map(String::as_str);
+            let cure = nearest(name, names).map_or_else(
+                || "remove it".to_owned(),
+                |near| format!("did you mean {near}?"),
+            );
+            self.refuse(&within(name), &format!("unknown field: {cure}"));
         }
     }
 }

@@ -5,6 +5,7 @@ use std::path::Path;
 use super::*;
 use crate::manifests::Kind;
 
+#[allow(unreachable_pub, reason = "a module of another crate")]
 #[path = "../../../../tests/src/crd_cases.rs"]
 mod crd_cases;
 
@@ -64,7 +65,7 @@ fn a_laptop_accepts_and_refuses_what_a_cluster_does() {
     );
 }
 
-fn route(rule: Value) -> Value {
+fn route(rule: &Value) -> Value {
     serde_json::json!({
         "apiVersion": "llmroute.dev/v1alpha1",
         "kind": "LLMRoute",
@@ -73,7 +74,7 @@ fn route(rule: Value) -> Value {
     })
 }
 
-fn refusal(rule: Value) -> String {
+fn refusal(rule: &Value) -> String {
     let schemas = Schemas::new().expect("the CRDs compile");
     let refusals = schemas
         .admit(Kind::Route, route(rule), None)
@@ -85,7 +86,7 @@ fn refusal(rule: Value) -> String {
 #[test]
 fn a_misspelt_field_is_refused_with_the_one_that_was_meant() {
     let said =
-        refusal(serde_json::json!({"name": "a", "target": [{"providerRef": {"name": "p"}}]}));
+        refusal(&serde_json::json!({"name": "a", "target": [{"providerRef": {"name": "p"}}]}));
     assert!(
         said.contains("spec.rules[0].target: unknown field: did you mean targets?"),
         "{said}"
@@ -100,7 +101,7 @@ fn a_misspelt_field_is_refused_with_the_one_that_was_meant() {
 fn a_refusal_by_a_pattern_says_what_to_write() {
     let timeouts = serde_json::json!({"connect": "3 seconds"});
     let said = refusal(
-        serde_json::json!({"name": "a", "targets": [{"providerRef": {"name": "p"}}], "timeouts": timeouts}),
+        &serde_json::json!({"name": "a", "targets": [{"providerRef": {"name": "p"}}], "timeouts": timeouts}),
     );
     assert!(said.contains("spec.rules[0].timeouts.connect"), "{said}");
     assert!(said.contains("such as 10s or 1m30s"), "{said}");
@@ -110,7 +111,7 @@ fn a_refusal_by_a_pattern_says_what_to_write() {
 fn defaults_are_filled_in_and_a_foreign_status_is_dropped() {
     let schemas = Schemas::new().expect("the CRDs compile");
     let mut object = route(
-        serde_json::json!({"name": "a", "targets": [{"providerRef": {"name": "p"}}], "retry": null}),
+        &serde_json::json!({"name": "a", "targets": [{"providerRef": {"name": "p"}}], "retry": null}),
     );
     object["status"] = serde_json::json!({"summary": {"models": "forged"}});
     let stored = schemas.admit(Kind::Route, object, None).expect("valid");
