@@ -270,18 +270,27 @@ impl Scanner {
         self.state = State::Text;
     }
 
-    fn text(&mut self, piece: &[u8], at: usize, visit: &mut impl Visit) -> usize {
-        let at = at + skip::plain(&piece[at..]);
-        match piece.get(at) {
-            None => {}
-            Some(b'"') => self.end_text(piece, at, visit),
-            Some(b'\\') => {
-                self.lexeme.pause(piece, at);
-                self.state = State::Escape;
+    fn text(&mut self, piece: &[u8], mut at: usize, visit: &mut impl Visit) -> usize {
+        loop {
+            at += skip::plain(&piece[at..]);
+            match piece.get(at) {
+                None => {}
+                Some(b'"') => self.end_text(piece, at, visit),
+                Some(b'\\') => {
+                    self.lexeme.pause(piece, at);
+                    // Code has an escape a line: the usual ones take no detour.
+                    if let Some(decoded) = piece.get(at + 1).copied().and_then(unescaped) {
+                        self.lexeme.push(&[decoded]);
+                        self.lexeme.go_on(at + 2);
+                        at += 2;
+                        continue;
+                    }
+                    self.state = State::Escape;
+                }
+                Some(_) => self.fail("a control character stands in a string", at),
             }
-            Some(_) => self.fail("a control character stands in a string", at),
+            return at + 1;
         }
-        at + 1
     }
 
     fn end_text(&mut self, piece: &[u8], at: usize, visit: &mut impl Visit) {
@@ -297,18 +306,12 @@ impl Scanner {
     }
 
     fn escape(&mut self, byte: u8, at: usize) {
-        let decoded = match byte {
-            b'"' | b'\\' | b'/' => byte,
-            b'b' => 8,
-            b'f' => 12,
-            b'n' => b'\n',
-            b'r' => b'\r',
-            b't' => b'\t',
-            b'u' => {
-                self.state = State::Hex(4);
-                return;
-            }
-            _ => return self.fail("no such escape", at),
+        if byte == b'u' {
+            self.state = State::Hex(4);
+            return;
+        }
+        let Some(decoded) = unescaped(byte) else {
+            return self.fail("no such escape", at);
         };
         self.lexeme.push(&[decoded]);
         self.lexeme.go_on(at + 1);
@@ -379,6 +382,19 @@ impl Scanner {
             self.state = State::Literal(literal, seen);
         }
     }
+}
+
+/// What a backslash makes of a byte; `u` apart.
+const fn unescaped(byte: u8) -> Option<u8> {
+    Some(match byte {
+        b'"' | b'\\' | b'/' => byte,
+        b'b' => 8,
+        b'f' => 12,
+        b'n' => b'\n',
+        b'r' => b'\r',
+        b't' => b'\t',
+        _ => return None,
+    })
 }
 
 #[cfg(test)]

@@ -109,6 +109,9 @@ impl Lexeme {
 
     fn append(&mut self, bytes: &[u8]) {
         self.length += bytes.len() as u64;
+        if self.kept.len == KEPT {
+            return;
+        }
         let room = KEPT - self.kept.len;
         let bytes = &bytes[..bytes.len().min(room)];
         self.kept.bytes[self.kept.len..][..bytes.len()].copy_from_slice(bytes);
