@@ -270,4 +270,20 @@ mod tests {
         let probe = parse(&["probe", "--ready"]).expect("parses");
         assert_eq!(probe.command, Some(Command::Probe { ready: true }));
     }
+
+    #[test]
+    fn the_docs_list_every_option_with_its_variable() {
+        let docs = include_str!("../../docs/sidecar.md");
+        for option in Args::command().get_arguments() {
+            let Some(flag) = option
+                .get_long()
+                .filter(|f| !["help", "version"].contains(f))
+            else {
+                continue;
+            };
+            let variable = option.get_env().expect("each has one").to_string_lossy();
+            let row = format!("| `--{flag}` | `{variable}` |");
+            assert!(docs.contains(&row), "{row} is missing");
+        }
+    }
 }

@@ -107,6 +107,8 @@ struct Shared<H> {
 /// 2. Once no connection is open, or `drain_for` has passed, it stops
 ///    accepting. Calls that are still open are told to end ([`Drain::ending`]).
 /// 3. A second later it returns, whatever is left.
+///
+/// [`Drain::end`] leads to 2 at once.
 pub async fn serve<H: Handler>(
     listeners: Vec<TcpListener>,
     handler: Arc<H>,
@@ -125,7 +127,10 @@ pub async fn serve<H: Handler>(
     }
     shared.drain.begun().await;
     // Within it, a burst of a restarting client may still come and be served.
-    let _ = timeout(limits.drain_for, shared.open.none()).await;
+    tokio::select! {
+        _ = timeout(limits.drain_for, shared.open.none()) => {}
+        () = shared.drain.ending() => {}
+    }
     accepting.shutdown().await;
     shared.drain.end();
     let _ = timeout(LAST_WORDS, shared.open.none()).await;

@@ -301,3 +301,55 @@ fn from_its_cache_it_serves_at_once_and_shows_no_key_anywhere() {
         );
     }
 }
+
+#[test]
+fn when_its_time_has_come_open_streams_go_on_and_new_calls_are_taken_until_the_drain_is_over() {
+    let state = state(config());
+    let mut sidecar = Sidecar::start(state.path(), &["--drain-seconds", "1"]);
+    let body = r#"{"model":"m","stream":true,"messages":[{"role":"user","content":"hi"}]}"#;
+    let mut stream = TcpStream::connect(sidecar.calls).expect("is listened on");
+    stream.set_read_timeout(Some(SOON)).expect("a timeout");
+    let request = format!(
+        "POST /v1/chat/completions HTTP/1.1\r\nhost: localhost\r\ncontent-length: {}\r\n\
+         content-type: application/json\r\nx-llmroute-mock: chunks=900,gap=100ms\r\n\r\n{body}",
+        body.len()
+    );
+    stream.write_all(request.as_bytes()).expect("is taken");
+    let mut lines = BufReader::new(stream).lines();
+    let first = lines.find(|line| line.as_ref().is_ok_and(|l| l.starts_with("data:")));
+    assert!(first.is_some(), "no first chunk: {}", sidecar.log());
+    let begun = Instant::now();
+    sidecar.signal("TERM");
+    while !get(sidecar.admin, "/readyz").contains("ending") {
+        assert!(begun.elapsed() < SOON, "it isn't told that it ends");
+    }
+    let late = sidecar.chat("m");
+    assert!(late.starts_with("HTTP/1.1 200 "), "{late}");
+    let rest: Vec<String> = lines.map_while(Result::ok).collect();
+    let told = rest.iter().any(|line| line.contains("shutting_down"));
+    assert!(told, "the stream was cut without a word: {rest:?}");
+    assert!(sidecar.ends().success());
+    let took = begun.elapsed();
+    assert!(
+        took >= Duration::from_millis(900),
+        "no time to finish: {took:?}"
+    );
+    assert!(took < Duration::from_secs(10), "{took:?}");
+}
+
+#[test]
+fn a_second_signal_does_not_wait() {
+    let state = state(config());
+    let mut sidecar = Sidecar::start(state.path(), &["--drain-seconds", "600"]);
+    let mut idle = TcpStream::connect(sidecar.calls).expect("is listened on");
+    let request = "POST /v1/chat/completions HTTP/1.1\r\nhost: localhost\r\n";
+    idle.write_all(request.as_bytes()).expect("is taken");
+    sidecar.signal("TERM");
+    thread::sleep(Duration::from_millis(50));
+    sidecar.signal("TERM");
+    let begun = Instant::now();
+    assert!(sidecar.ends().success());
+    // Below the time that a client has for its head: that would end it, too.
+    let took = begun.elapsed();
+    assert!(took < Duration::from_secs(5), "it waited {took:?}");
+}

@@ -15,9 +15,8 @@ use crate::table::refusal::Refusal;
 
 /// As the CRD bounds them; `balance` counts tries in an array of this length.
 pub(crate) const MAX_TARGETS: usize = 16;
-/// Far above the CRD's 5: a newer operator may allow more, a number without
-/// sense stays out.
-const MAX_ATTEMPTS: u32 = 32;
+/// As the CRD bounds them; a newer operator may allow more.
+const MAX_ATTEMPTS: u32 = 5;
 /// The CRD's default.
 const BODY_BYTES: u64 = 16 * 1024 * 1024;
 /// No timeout is longer, whatever the object says: an instant far beyond could
@@ -148,7 +147,7 @@ impl RuleSpec {
                 .collect::<Result<_, _>>()?,
             name: name.as_str().into(),
             targets: compile_targets(targets, path)?,
-            retry: compile_retry(retry.as_ref(), path, warnings)?,
+            retry: compile_retry(retry.as_ref(), path, warnings),
             timeouts: timeouts.as_ref().map(compile_timeouts).unwrap_or_default(),
             max_body_bytes: match max_body_bytes {
                 0 => BODY_BYTES,
@@ -266,7 +265,7 @@ fn compile_retry(
     retry: Option<&proto::Retry>,
     rule: &str,
     warnings: &mut Vec<Refusal>,
-) -> Result<RetryPolicy, Refusal> {
+) -> RetryPolicy {
     let default = RetryPolicy::default();
     let Some(proto::Retry {
         attempts,
@@ -275,19 +274,19 @@ fn compile_retry(
         backoff_max_ms,
     }) = retry
     else {
-        return Ok(default);
+        return default;
     };
     if *attempts > MAX_ATTEMPTS {
-        let text = format!("must be at most {MAX_ATTEMPTS}");
-        return Err(Refusal::new(format!("{rule}.retry.attempts"), text));
+        let text = format!("this sidecar makes at most {MAX_ATTEMPTS}");
+        warnings.push(Refusal::new(format!("{rule}.retry.attempts"), text));
     }
     let backoff_max = bounded(*backoff_max_ms, default.backoff_max);
-    Ok(RetryPolicy {
-        attempts: *attempts,
+    RetryPolicy {
+        attempts: (*attempts).min(MAX_ATTEMPTS),
         on: compile_retry_on(on, rule, warnings),
         backoff_base: bounded(*backoff_base_ms, default.backoff_base).min(backoff_max),
         backoff_max,
-    })
+    }
 }
 
 fn compile_retry_on(numbers: &[i32], rule: &str, warnings: &mut Vec<Refusal>) -> RetryOn {
