@@ -22,6 +22,7 @@ pub mod reaper;
 pub mod sdk;
 pub mod session_client;
 pub mod sidecar;
+pub mod stage;
 pub mod upstream;
 pub mod wait;
 
@@ -52,6 +53,7 @@ pub mod prelude {
     pub use crate::manifests;
     pub use crate::operator::{Installation, Operator};
     pub use crate::sidecar::Sidecar;
+    pub use crate::stage::{SOON, Stage};
     pub use crate::upstream::{Reply, Upstream};
     pub use crate::wait::eventually;
 }

@@ -3,6 +3,7 @@
 use std::convert::Infallible;
 use std::io;
 use std::sync::Arc;
+use std::time::Duration;
 
 use bytes::Bytes;
 use futures::Stream;
@@ -18,6 +19,9 @@ use tokio::net::TcpListener;
 use tokio::task::JoinSet;
 
 use super::{Ending, Reply, Seen, Shared};
+
+/// Between the last piece and a break.
+const FLUSHED: Duration = Duration::from_millis(50);
 
 type Body = UnsyncBoxBody<Bytes, io::Error>;
 
@@ -103,6 +107,8 @@ fn frames(
         match ending {
             Ending::Proper => guard.ended = true,
             Ending::Broken => {
+                // What was sent before is to arrive.
+                tokio::time::sleep(FLUSHED).await;
                 guard.ended = true;
                 return Some(Err(io::Error::other("told to break")));
             }
