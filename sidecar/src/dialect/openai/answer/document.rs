@@ -12,6 +12,10 @@ use crate::meter::Decimal;
 const MAX_PATH: usize = 10;
 
 /// Reads the values that matter, whatever stands between them.
+#[expect(
+    clippy::struct_excessive_bools,
+    reason = "each is a fact of its own that was or wasn't seen"
+)]
 #[derive(Debug)]
 pub(super) struct Document {
     operation: Operation,
