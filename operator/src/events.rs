@@ -1,5 +1,5 @@
 //! Events of `events.k8s.io`, told by the leader: what changed for the worse,
-//! a rotated key, a new leader.
+//! a rotated key, a new leader, a certificate that isn't renewed.
 //!
 //! Nothing waits for an Event: they go through a short queue, and what is too
 //! much is dropped and counted. One about the same object and reason comes at
@@ -38,6 +38,8 @@ pub enum Reason {
     Rejected,
     /// This process serves from now on.
     LeaderChanged,
+    /// The session certificate is about to end.
+    CertificateLate,
 }
 
 /// How bad it is.
@@ -82,6 +84,7 @@ impl Reason {
             Self::CredentialRotated => "CredentialRotated",
             Self::Rejected => "Rejected",
             Self::LeaderChanged => "LeaderChanged",
+            Self::CertificateLate => "CertificateLate",
         }
     }
 
@@ -93,6 +96,7 @@ impl Reason {
             Self::CredentialRejected | Self::CredentialRotated => "PushCredential",
             Self::Rejected => "Push",
             Self::LeaderChanged => "Elect",
+            Self::CertificateLate => "Renew",
         }
     }
 }

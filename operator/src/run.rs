@@ -73,7 +73,7 @@ async fn run(args: Args) -> anyhow::Result<End> {
     readiness.reached("session port");
     let client = kubernetes::client(args.kubeconfig.as_deref(), args.kube_context.as_deref());
     let client = client.await.context("the way to the API server")?;
-    let parts = Parts::new(args, client.clone(), metrics.clone(), readiness.clone());
+    let (parts, notes) = Parts::new(args, client.clone(), metrics.clone(), readiness.clone());
     let version = env!("CARGO_PKG_VERSION");
     tracing::info!(identity = parts.identity, version, "operator started");
 
@@ -82,7 +82,7 @@ async fn run(args: Args) -> anyhow::Result<End> {
         "admin",
         admin::serve(admin_port, metrics, readiness.clone()),
     );
-    parts.start_serving(&mut running, session_port);
+    parts.start_serving(&mut running, session_port, notes);
     let known = [
         KnownKind::new(&llmroute_crds::provider_crd()),
         KnownKind::new(&llmroute_crds::route_crd()),

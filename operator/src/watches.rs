@@ -24,6 +24,7 @@ use crate::world::{
 
 pub use config_maps::Referenced;
 use follow::Follow;
+pub(crate) use follow::told;
 
 /// So many things that were seen wait for the reconciler; then the watches wait.
 pub const QUEUE: usize = 1024;

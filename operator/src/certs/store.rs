@@ -10,7 +10,7 @@ use std::time::Duration;
 use futures::StreamExt;
 use jiff::Timestamp;
 use k8s_openapi::ByteString;
-use k8s_openapi::api::core::v1::Secret;
+use k8s_openapi::api::core::v1::{ObjectReference, Secret};
 use kube::api::{ObjectMeta, PostParams};
 use kube::runtime::{WatchStreamExt, watcher};
 use kube::{Api, Client};
@@ -19,9 +19,14 @@ use tokio::sync::watch;
 use super::serve::ServedLeaf;
 use super::{CertError, Data, Material, Renewal, SECRET, renew};
 use crate::admin::Readiness;
+use crate::events::{Events, Note, Reason, Severity};
 use crate::kubernetes::{CallError, call, is_conflict};
 use crate::leader::Role;
 use crate::metrics::Metrics;
+use crate::watches::{Source, told};
+
+/// Renewed at half its life; below this share somebody should look.
+const LATE: f64 = 0.25;
 
 const CHECKED_EVERY: Duration = Duration::from_mins(1);
 
@@ -44,6 +49,8 @@ pub struct CertKeeper {
     pub trusted: watch::Sender<String>,
     /// Where the expiry is shown.
     pub metrics: Metrics,
+    /// Where it is told that they aren't renewed.
+    pub events: Events,
     /// Gate `certificates`.
     pub readiness: Readiness,
 }
@@ -77,7 +84,8 @@ impl CertKeeper {
                     }
                     Some(Err(error)) => {
                         self.metrics.watch_errors.with_label_values(&["certificates"]).inc();
-                        tracing::warn!(%error, "watch of the certificates failed");
+                        let error = told(Source::Secrets, &error);
+                        tracing::warn!(error, "watch of the certificates failed");
                     }
                     None => return,
                 },
@@ -178,9 +186,26 @@ impl CertKeeper {
         self.metrics
             .certificate_not_after
             .set(leaf.not_after.as_second() as f64);
-        self.metrics
-            .certificate_left
-            .set((left / life).clamp(0.0, 1.0));
+        let share = (left / life).clamp(0.0, 1.0);
+        self.metrics.certificate_left.set(share);
+        if share < LATE && self.role.borrow().holds_lease() {
+            self.tell_late(material);
+        }
+    }
+
+    fn tell_late(&self, material: &Material) {
+        let secret = ObjectReference {
+            api_version: Some("v1".to_owned()),
+            kind: Some("Secret".to_owned()),
+            namespace: Some(self.namespace.clone()),
+            name: Some(SECRET.to_owned()),
+            ..ObjectReference::default()
+        };
+        let until = material.leaf().not_after;
+        let text = format!("the certificate of the session port ends at {until} and isn't renewed");
+        let reason = Reason::CertificateLate;
+        self.events
+            .publish(Note::new(secret, Severity::Warning, reason, &text));
     }
 }
 

@@ -38,17 +38,25 @@ pub(super) struct Parts {
     view: watch::Sender<Option<Arc<dyn View>>>,
     facts: Facts,
     desk: Desk,
+    events: Events,
 }
 
 // ---------------------------------------------------------------- impl Parts
 
 impl Parts {
-    pub(super) fn new(args: Args, client: Client, metrics: Metrics, readiness: Readiness) -> Self {
+    /// The receiver is for `start_serving`.
+    pub(super) fn new(
+        args: Args,
+        client: Client,
+        metrics: Metrics,
+        readiness: Readiness,
+    ) -> (Self, mpsc::Receiver<Note>) {
         let host = args.pod_name.as_deref().unwrap_or("local");
         let identity = format!("{host}_{:016x}", fastrand::u64(..));
         readiness.wait_for(certs::GATE, "the Secret to be read");
         readiness.wait_for(reconcile::GATE, "the kinds to be served");
-        Self {
+        let (events, notes) = Events::new(&metrics);
+        let parts = Self {
             args,
             client,
             metrics,
@@ -62,11 +70,21 @@ impl Parts {
             view: watch::Sender::new(None),
             facts: Facts::default(),
             desk: Desk::default(),
-        }
+            events,
+        };
+        (parts, notes)
     }
 
-    /// Certificates and the session port: a replica that doesn't lead says so.
-    pub(super) fn start_serving(&self, running: &mut Running, listener: TcpListener) {
+    /// Events, certificates and the session port: a replica that doesn't lead says so.
+    pub(super) fn start_serving(
+        &self,
+        running: &mut Running,
+        listener: TcpListener,
+        notes: mpsc::Receiver<Note>,
+    ) {
+        let (client, metrics) = (self.client.clone(), self.metrics.clone());
+        let publisher = Publisher::new(client, &self.identity, notes, metrics);
+        running.steady("events", publisher.run());
         let keeper = CertKeeper {
             client: self.client.clone(),
             namespace: self.args.namespace.clone(),
@@ -75,6 +93,7 @@ impl Parts {
             leaf: self.leaf.clone(),
             trusted: self.trusted.clone(),
             metrics: self.metrics.clone(),
+            events: self.events.clone(),
             readiness: self.readiness.clone(),
         };
         running.steady("certificates", keeper.run());
@@ -150,21 +169,18 @@ impl Parts {
     }
 
     fn start_writing(&self, running: &mut Running) {
-        let (events, notes) = Events::new(&self.metrics);
-        let (client, metrics) = (self.client.clone(), self.metrics.clone());
-        let publisher = Publisher::new(client.clone(), &self.identity, notes, metrics.clone());
-        running.steady("events", publisher.run());
         let writer = Writer {
-            client,
+            client: self.client.clone(),
             providers: watches::resource(&llmroute_crds::provider_crd()),
             routes: watches::resource(&llmroute_crds::route_crd()),
             desk: self.desk.clone(),
             role: self.role.subscribe(),
-            events: events.clone(),
-            metrics,
+            events: self.events.clone(),
+            metrics: self.metrics.clone(),
         };
         running.draining("status writer", |drain| writer.run(drain));
         let lease = lease(&self.args.namespace);
+        let events = self.events.clone();
         let announced = announce(self.role.subscribe(), events, lease, self.identity.clone());
         running.steady("announcement of the leader", announced);
     }

@@ -14,8 +14,7 @@ use kube::runtime::{WatchStreamExt, watcher};
 use tokio::sync::watch;
 use tokio_stream::StreamMap;
 
-use super::follow::told;
-use super::{Seen, Source, Watches};
+use super::{Seen, Source, Watches, told};
 use crate::world::{Change, ObjectRef};
 
 /// Each costs a connection to the API server.

@@ -131,13 +131,13 @@ impl Follow {
 }
 
 /// An error as it may be logged: one about the bytes of a Secret could quote them.
-pub(super) fn told(source: Source, error: &Error) -> String {
+pub(crate) fn told(source: Source, error: &Error) -> String {
     let inner = match error {
         Error::InitialListFailed(inner)
         | Error::WatchStartFailed(inner)
         | Error::WatchFailed(inner) => Some(inner),
         Error::WatchError(status) => return format!("{} ({})", status.message, status.code),
-        _ => None,
+        Error::NoResourceVersion => None,
     };
     let quotes = |inner: &&kube::Error| matches!(inner, kube::Error::SerdeError(_));
     match inner {
