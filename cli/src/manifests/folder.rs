@@ -19,6 +19,9 @@ const MAX_FILE_BYTES: u64 = 1_572_864;
 const MAX_FILES: usize = 1_000;
 const MAX_DOCUMENTS: usize = 1_000;
 
+/// What `run` reads and `kubectl` doesn't: told, as a manifest should mean the same to both.
+const UNQUOTED_ON: &str = "has retry.on without quotes, which kubectl (YAML 1.1) reads as true and a cluster refuses: write \"on\"";
+
 /// An object that was taken. No `Debug`: it may be a Secret.
 #[derive(Clone, PartialEq)]
 pub(crate) struct Object {
@@ -99,8 +102,18 @@ impl Folder {
         let mut files = BTreeMap::new();
         for name in names {
             let before = self.files.remove(&name).unwrap_or_default();
-            let given = match read_documents(&self.dir.join(&name)) {
-                Ok(documents) => {
+            let given = match read_file(&self.dir.join(&name)) {
+                Ok(File {
+                    documents,
+                    unquoted_on,
+                }) => {
+                    if unquoted_on {
+                        problems.push(Problem {
+                            file: name.clone(),
+                            object: String::new(),
+                            message: UNQUOTED_ON.to_owned(),
+                        });
+                    }
                     self.take_file(&name, documents, now_unix_ms, &owners, &mut problems)
                 }
                 Err(mut message) => {
@@ -244,8 +257,15 @@ fn file_names(dir: &Path) -> io::Result<Vec<String>> {
     Ok(names)
 }
 
-/// The documents of a file; empty ones (a lone `---`) are none.
-fn read_documents(path: &Path) -> Result<Vec<Value>, String> {
+/// What stands in a file.
+struct File {
+    /// Empty ones (a lone `---`) are none.
+    documents: Vec<Value>,
+    /// See [`UNQUOTED_ON`].
+    unquoted_on: bool,
+}
+
+fn read_file(path: &Path) -> Result<File, String> {
     let size = fs::metadata(path).map_err(|e| e.to_string())?.len();
     if size > MAX_FILE_BYTES {
         return Err(format!("is larger than {MAX_FILE_BYTES} bytes; split it"));
@@ -261,5 +281,23 @@ fn read_documents(path: &Path) -> Result<Vec<Value>, String> {
             documents.push(value);
         }
     }
-    Ok(documents)
+    let ours = |document: &Value| document["kind"] == "LLMRoute";
+    let unquoted_on = documents.iter().any(ours) && text.lines().any(has_unquoted_on);
+    Ok(File {
+        documents,
+        unquoted_on,
+    })
 }
+
+/// Whether a line has `on:` as a key, in block or flow style.
+fn has_unquoted_on(line: &str) -> bool {
+    let line = line.split(" #").next().unwrap_or_default().trim_start();
+    let key = |(at, _)| {
+        let before = line[..at].chars().next_back();
+        !line.starts_with('#') && before.is_none_or(|c| matches!(c, ' ' | '{' | ','))
+    };
+    line.match_indices("on:").any(key)
+}
+
+#[cfg(test)]
+mod tests;
