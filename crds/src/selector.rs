@@ -1,5 +1,5 @@
 //! Which labels are meant: Kubernetes' label selector, with the bounds that its
-//! own schema lacks.
+//! own schema lacks. What it matches is the operator's to say.
 
 use std::collections::BTreeMap;
 
@@ -60,81 +60,4 @@ fn match_labels(_: &mut SchemaGenerator) -> Schema {
         "maxProperties": 16,
         "additionalProperties": { "type": "string", "maxLength": 63, "pattern": LABEL_VALUE },
     })
-}
-
-// ------------------------------------------------------- impl LabelSelector
-
-impl LabelSelector {
-    /// Whether an object with these labels is meant.
-    pub fn matches(&self, labels: &BTreeMap<String, String>) -> bool {
-        self.match_labels
-            .iter()
-            .all(|(key, value)| labels.get(key) == Some(value))
-            && self
-                .match_expressions
-                .iter()
-                .all(|requirement| requirement.holds(labels))
-    }
-}
-
-// --------------------------------------------------------- impl Requirement
-
-impl Requirement {
-    fn holds(&self, labels: &BTreeMap<String, String>) -> bool {
-        let value = labels.get(&self.key);
-        match self.operator {
-            Operator::In => value.is_some_and(|v| self.values.contains(v)),
-            Operator::NotIn => !value.is_some_and(|v| self.values.contains(v)),
-            Operator::Exists => value.is_some(),
-            Operator::DoesNotExist => value.is_none(),
-        }
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn selects(selector: &str, labels: &[(&str, &str)]) -> bool {
-        let selector: LabelSelector = serde_yaml::from_str(selector).expect("a selector");
-        let labels = labels
-            .iter()
-            .map(|&(k, v)| (k.to_owned(), v.to_owned()))
-            .collect();
-        selector.matches(&labels)
-    }
-
-    #[test]
-    fn an_empty_selector_selects_everything() {
-        assert!(selects("{}", &[]));
-        assert!(selects("{}", &[("app", "web")]));
-    }
-
-    #[test]
-    fn all_requirements_must_hold() {
-        let selector =
-            "{matchLabels: {app: web}, matchExpressions: [{key: tier, operator: Exists}]}";
-        assert!(selects(selector, &[("app", "web"), ("tier", "x")]));
-        assert!(!selects(selector, &[("app", "web")]));
-        assert!(!selects(selector, &[("app", "api"), ("tier", "x")]));
-    }
-
-    #[test]
-    fn an_absent_label_satisfies_not_in_and_does_not_exist_only() {
-        for (operator, expected) in [
-            ("In", false),
-            ("NotIn", true),
-            ("Exists", false),
-            ("DoesNotExist", true),
-        ] {
-            let values = if operator.ends_with("In") {
-                "[a]"
-            } else {
-                "[]"
-            };
-            let selector =
-                format!("matchExpressions: [{{key: k, operator: {operator}, values: {values}}}]");
-            assert_eq!(selects(&selector, &[]), expected, "{operator}");
-        }
-    }
 }
