@@ -27,11 +27,7 @@ path=/v1/chat/completions
 "$B/mock-llm" --listen 127.0.0.1:9100 --threads 1 >/dev/null 2>&1 & mock=$!; pids+=("$mock")
 "$B/floor" --listen 127.0.0.1:9304 --upstream 127.0.0.1:9100 --mode meter --threads 0 >/dev/null 2>&1 & floor=$!; pids+=("$floor")
 "$TARGET/debug/examples/cached-config" "$run/state" http://127.0.0.1:9100/v1
-# No operator is in reach: the sidecar serves from its cache and keeps connecting.
-export LLMROUTE_OPERATOR=127.0.0.1:9
-LLMROUTE_CA_PEM=$(openssl req -x509 -newkey ec -pkeyopt ec_paramgen_curve:P-256 -nodes -days 1 -subj /CN=bench -keyout /dev/null 2>/dev/null)
-export LLMROUTE_CA_PEM
-sidecar=("$SIDECAR" --listen 127.0.0.1:9480 --admin-listen 127.0.0.1:9490 --local-listen 127.0.0.1:9491 --state-dir "$run/state")
+sidecar=("$SIDECAR" --listen 127.0.0.1:9480 --admin-listen 127.0.0.1:9490 --debug-listen 127.0.0.1:9491 --state-dir "$run/state" --allow-loopback-upstreams)
 "${sidecar[@]}" >"$run/sidecar.log" 2>&1 & ours=$!; pids+=("$ours")
 targets=(--target "direct;url=http://127.0.0.1:9100$path;pid=$mock")
 if command -v nginx >/dev/null; then
@@ -54,6 +50,6 @@ for pass in $PASSES; do case $pass in
           cp -r "$run/state" "$run/state2"
           "$B/gwload" ready --url http://127.0.0.1:9580$path --times 11 \
             --body '{"model":"gpt-4o-mini","messages":[{"role":"user","content":"hi"}]}' -- "$SIDECAR" --listen 127.0.0.1:9580 --admin-listen 127.0.0.1:9590 \
-            --local-listen 127.0.0.1:9591 --state-dir "$run/state2" ;;
+            --debug-listen 127.0.0.1:9591 --state-dir "$run/state2" --allow-loopback-upstreams ;;
   size)   echo "== size"; stat -c '%n %s bytes' "$SIDECAR"; grep -E 'VmRSS|VmHWM' "/proc/$ours/status" ;;
 esac; done 2>&1 | tee -a "$OUT/compare.txt"

@@ -102,7 +102,7 @@ struct Run {
     label: Option<LeaderLabel>,
     labelled_ago: Option<u32>,
     root_read_ago: u32,
-    taken_over: Option<Instant>,
+    followed: Option<Instant>,
 }
 
 // ---------------------------------------------------------------- impl Role
@@ -150,7 +150,7 @@ impl Candidate {
             label,
             labelled_ago: None,
             root_read_ago: 0,
-            taken_over: None,
+            followed: None,
         };
         run.until(stop).await
     }
@@ -231,7 +231,6 @@ impl Run {
         if self.candidate.role.borrow().leading().is_none() {
             let shown = *self.candidate.shown.borrow();
             let epoch = self.root.take_over(shown.max(role.epoch())).await?;
-            self.taken_over = Some(Instant::now());
             tracing::info!(epoch, "epoch taken over");
             self.publish(Role::Leading { epoch });
         }
@@ -263,8 +262,11 @@ impl Run {
     fn follow_shown(&mut self, epoch: u64) {
         let shown = *self.candidate.shown.borrow_and_update();
         let recent = |at: Instant| at.elapsed() < TAKEOVER_PAUSE;
-        if shown > epoch && !self.taken_over.is_some_and(recent) {
+        if shown > epoch && !self.followed.is_some_and(recent) {
             tracing::warn!(epoch, shown, "a sidecar has followed a higher epoch");
+            // The election's own takeover doesn't count: a store that was set back shows
+            // just after it, and its sidecars are not to wait.
+            self.followed = Some(Instant::now());
             self.publish(Role::Elected { epoch });
         }
     }

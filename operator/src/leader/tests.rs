@@ -181,9 +181,12 @@ async fn a_higher_epoch_that_a_sidecar_shows_is_exceeded_once_a_minute_at_most()
     seconds(1).await;
     first.shown.send_replace(70);
     seconds(5).await;
-    assert_eq!(first.leading(), Some(1), "the last takeover was just now");
-    seconds(60).await;
-    assert_eq!(first.leading(), Some(71));
+    assert_eq!(first.leading(), Some(71), "a store set back shows at once");
+    first.shown.send_replace(80);
+    seconds(40).await;
+    assert_eq!(first.leading(), Some(71), "the last time was just now");
+    seconds(25).await;
+    assert_eq!(first.leading(), Some(81));
 }
 
 #[tokio::test(start_paused = true)]
