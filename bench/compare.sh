@@ -27,7 +27,10 @@ path=/v1/chat/completions
 "$B/mock-llm" --listen 127.0.0.1:9100 --threads 1 >/dev/null 2>&1 & mock=$!; pids+=("$mock")
 "$B/floor" --listen 127.0.0.1:9304 --upstream 127.0.0.1:9100 --mode meter --threads 0 >/dev/null 2>&1 & floor=$!; pids+=("$floor")
 "$TARGET/debug/examples/cached-config" "$run/state" http://127.0.0.1:9100/v1
-sidecar=("$SIDECAR" --listen 127.0.0.1:9480 --admin-listen 127.0.0.1:9490 --debug-listen 127.0.0.1:9491 --state-dir "$run/state" --allow-loopback-upstreams)
+# No operator is in reach: the sidecar serves its cache and goes on connecting.
+openssl req -x509 -newkey ec -pkeyopt ec_paramgen_curve:P-256 -nodes -days 1 -subj /CN=none -keyout /dev/null -out "$run/ca.pem" 2>/dev/null
+LLMROUTE_CA_PEM=$(cat "$run/ca.pem"); export LLMROUTE_CA_PEM LLMROUTE_OPERATOR=127.0.0.1:1
+sidecar=("$SIDECAR" --listen 127.0.0.1:9480 --admin-listen 127.0.0.1:9490 --local-listen 127.0.0.1:9491 --state-dir "$run/state" --allow-loopback-upstreams)
 "${sidecar[@]}" >"$run/sidecar.log" 2>&1 & ours=$!; pids+=("$ours")
 targets=(--target "direct;url=http://127.0.0.1:9100$path;pid=$mock")
 if command -v nginx >/dev/null; then
@@ -35,7 +38,7 @@ if command -v nginx >/dev/null; then
   nginx -p "$run/nginx/" -c "$PWD/bench/peers/nginx.conf" & nginx=$!; pids+=("$nginx")
   targets+=(--target "nginx;url=http://127.0.0.1:9201$path;pid=$nginx")
 fi
-targets+=(--target "meter0;url=http://127.0.0.1:9304$path;pid=$floor;hdr=authorization: Bearer bench-key"
+targets+=(--target "meter0;url=http://127.0.0.1:9304$path;pid=$floor;hdr=authorization: Bearer sk-1234"
           --target "ours;url=http://127.0.0.1:9480$path;pid=$ours")
 sleep 1
 load() { echo "== $1"; shift; "$B/gwload" "$@" --warm 500 --mock-pid "$mock" --json "$OUT/results.jsonl" "${targets[@]}"; }
@@ -50,6 +53,6 @@ for pass in $PASSES; do case $pass in
           cp -r "$run/state" "$run/state2"
           "$B/gwload" ready --url http://127.0.0.1:9580$path --times 11 \
             --body '{"model":"gpt-4o-mini","messages":[{"role":"user","content":"hi"}]}' -- "$SIDECAR" --listen 127.0.0.1:9580 --admin-listen 127.0.0.1:9590 \
-            --debug-listen 127.0.0.1:9591 --state-dir "$run/state2" --allow-loopback-upstreams ;;
+            --local-listen 127.0.0.1:9591 --state-dir "$run/state2" --allow-loopback-upstreams ;;
   size)   echo "== size"; stat -c '%n %s bytes' "$SIDECAR"; grep -E 'VmRSS|VmHWM' "/proc/$ours/status" ;;
 esac; done 2>&1 | tee -a "$OUT/compare.txt"
