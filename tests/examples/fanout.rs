@@ -4,11 +4,14 @@
 //! it: validate, build and encode are included. It ends when the last ack is
 //! back, after each sidecar has decoded the route, compiled a table and swapped it.
 //!
-//! `cargo run --release -p llmroute-tests --example fanout -- [SIDECARS] [ROUNDS]`
+//! `cargo run --release -p llmroute-tests --example fanout -- [SIDECARS] [ROUNDS] [RULES]`
 //!
-//! The server runs on one thread and all sidecars on another. Needs two file
-//! descriptors a sidecar.
+//! The server runs on one thread and all sidecars on another, so that the CPU of
+//! either is told by itself. What a sidecar does with a change grows with the rules
+//! of the route; a thousand on one thread do it one after the other, with cold
+//! caches. Needs two file descriptors a sidecar.
 
+use std::collections::BTreeMap;
 use std::io::Write as _;
 use std::net::SocketAddr;
 use std::path::Path;
@@ -46,8 +49,9 @@ fn main() -> anyhow::Result<()> {
     let mut args = std::env::args().skip(1);
     let sidecars = args.next().map_or(Ok(1000), |n| n.parse())?;
     let rounds = args.next().map_or(Ok(20), |n| n.parse())?;
+    let rules = args.next().map_or(Ok(4), |n| n.parse())?;
     let folder = tempfile::tempdir()?;
-    let mut bench = Bench::start(sidecars, folder.path())?;
+    let mut bench = Bench::start(sidecars, rules, folder.path())?;
     let opened = Instant::now();
     bench.wait_for_acks(sidecars, opened)?;
     let mut out = std::io::stdout();
@@ -66,18 +70,24 @@ fn main() -> anyhow::Result<()> {
     for round in 0..rounds {
         took.push(bench.change(1000 + round)?);
     }
-    let used = cpu()?.saturating_sub(before);
+    let after = cpu()?;
+    let sent = bench.metrics.push_bytes.get() - sent;
+    let pushes = rounds * sidecars;
     took.sort_unstable();
-    let sent = (bench.metrics.push_bytes.get() - sent) / u64::from(rounds * sidecars);
-    let per_push = used.as_secs_f64() * 1e6 / f64::from(rounds * sidecars);
     writeln!(
         out,
-        "one change to {sidecars} sidecars and back, {rounds} rounds: median {:.0} ms, best {:.0}, worst {:.0}; \
-         {sent} bytes and {per_push:.0} us of CPU a push, both ends",
+        "one change of {} bytes to {sidecars} sidecars and back, {rounds} rounds: \
+         median {:.0} ms, best {:.0}, worst {:.0}",
+        sent / u64::from(pushes),
         ms(took[took.len() / 2]),
         ms(took[0]),
         ms(took[took.len() - 1]),
     )?;
+    for (thread, used) in &after {
+        let used = used.saturating_sub(before.get(thread).copied().unwrap_or_default());
+        let per_push = used.as_secs_f64() * 1e6 / f64::from(pushes);
+        writeln!(out, "  CPU of {thread}: {per_push:.0} us a push")?;
+    }
     Ok(())
 }
 
@@ -90,10 +100,11 @@ struct Bench {
     _role: watch::Sender<Role>,
     metrics: Metrics,
     sidecars: u32,
+    rules: u32,
 }
 
 impl Bench {
-    fn start(sidecars: u32, folder: &Path) -> anyhow::Result<Self> {
+    fn start(sidecars: u32, rules: u32, folder: &Path) -> anyhow::Result<Self> {
         let names = ["127.0.0.1".to_owned()];
         let made = certs::renew(&Data::new(), &names, Timestamp::now())?;
         let (material, _) = made.context("there was no certificate")?;
@@ -106,7 +117,7 @@ impl Bench {
         let listener = std::net::TcpListener::bind("127.0.0.1:0")?;
         listener.set_nonblocking(true)?;
         let address = listener.local_addr()?;
-        on_a_thread(async move {
+        on_a_thread("operator", async move {
             let listener = TcpListener::from_std(listener).expect("a listener");
             server.serve(listener, leaf, CancellationToken::new()).await;
         })?;
@@ -117,6 +128,7 @@ impl Bench {
             _role: role,
             metrics,
             sidecars,
+            rules,
         };
         bench.create_objects();
         bench.change_route(0);
@@ -127,7 +139,7 @@ impl Bench {
                 std::fs::write(&file, format!("web-{n}")).map(|()| file)
             })
             .collect::<Result<Vec<_>, _>>()?;
-        on_a_thread(async move {
+        on_a_thread("sidecars", async move {
             let all = tokens.into_iter().zip(0..).map(|(token_file, n)| {
                 // As pods come up, not all in one millisecond.
                 let ca_pem = ca_pem.clone();
@@ -165,7 +177,7 @@ impl Bench {
 
     /// As the operator's own task does with what a watch delivers.
     fn change_route(&mut self, round: u32) {
-        let route = object(&route(round), i64::from(round) + 1);
+        let route = object(&route(round, self.rules), i64::from(round) + 1);
         self.engine.apply(Change::Route(route));
         let view = Cluster::new(self.engine.built(), self.pods.clone());
         self.view.send_replace(Some(Arc::new(view)));
@@ -189,11 +201,12 @@ impl Bench {
     }
 }
 
-fn on_a_thread(task: impl Future<Output = ()> + Send + 'static) -> anyhow::Result<()> {
+fn on_a_thread(name: &str, task: impl Future<Output = ()> + Send + 'static) -> anyhow::Result<()> {
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build()?;
-    std::thread::spawn(move || runtime.block_on(task));
+    let thread = std::thread::Builder::new().name(name.into());
+    thread.spawn(move || runtime.block_on(task))?;
     Ok(())
 }
 
@@ -263,8 +276,8 @@ fn object(manifest: &Value, generation: i64) -> Object {
     Object::from_manifest(manifest, generation, Timestamp::UNIX_EPOCH).expect("it has a name")
 }
 
-/// About 4 KiB on the wire: 16 rules of 4 models and 2 targets, one weight of which differs.
-fn route(round: u32) -> Value {
+/// Rules of 4 models and 2 targets, one weight of which differs. 16 are 3.3 KB on the wire.
+fn route(round: u32, rules: u32) -> Value {
     let rule = |n: u32| {
         let models: Vec<_> = (0..4).map(|m| format!("a-model-of-rule-{n}-{m}")).collect();
         json!({
@@ -276,7 +289,7 @@ fn route(round: u32) -> Value {
             ],
         })
     };
-    let rules: Vec<_> = (0..16).map(rule).collect();
+    let rules: Vec<_> = (0..rules).map(rule).collect();
     json!({
         "metadata": {"namespace": NAMESPACE, "name": "chat"},
         "spec": {"rules": rules},
@@ -327,14 +340,19 @@ fn ms(duration: Duration) -> f64 {
     duration.as_secs_f64() * 1e3
 }
 
-/// User and system time of this process.
-fn cpu() -> anyhow::Result<Duration> {
-    const TICKS_A_SECOND: u64 = 100;
-    let stat = std::fs::read_to_string("/proc/self/stat")?;
-    let (_, fields) = stat.rsplit_once(')').context("no name in stat")?;
-    let fields: Vec<_> = fields.split_whitespace().collect();
-    let ticks = fields[11].parse::<u64>()? + fields[12].parse::<u64>()?;
-    Ok(Duration::from_millis(ticks * 1000 / TICKS_A_SECOND))
+/// CPU time of the two threads, by name.
+fn cpu() -> anyhow::Result<BTreeMap<String, Duration>> {
+    let mut used = BTreeMap::new();
+    for task in std::fs::read_dir("/proc/self/task")? {
+        let task = task?.path();
+        let name = std::fs::read_to_string(task.join("comm"))?;
+        let on_cpu = std::fs::read_to_string(task.join("schedstat"))?;
+        let ns = on_cpu.split_whitespace().next().context("no schedstat")?;
+        if let name @ ("operator" | "sidecars") = name.trim() {
+            used.insert(name.to_owned(), Duration::from_nanos(ns.parse()?));
+        }
+    }
+    Ok(used)
 }
 
 fn resident_kib() -> anyhow::Result<u64> {
