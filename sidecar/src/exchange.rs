@@ -1,14 +1,14 @@
 //! One call, from its head to the end of its answer.
 //!
 //! 1. The request is checked, its body read once and bounded, what routing
-//!    needs is found in it ([`inbound`]).
+//!    needs is found in it (`inbound`).
 //! 2. One snapshot of the table says which rule it belongs to.
-//! 3. Targets are tried until one answers, within one deadline ([`attempts`]).
+//! 3. Targets are tried until one answers, within one deadline (`attempts`).
 //!    After the first byte to the client there is no other try.
-//! 4. The answer is relayed as it comes ([`relay`]) while its usage is read on
+//! 4. The answer is relayed as it comes (`relay`) while its usage is read on
 //!    the side.
 //! 5. Whatever ends the call, its end, an error or the client's leaving, the
-//!    [`Call`](call::Call) that travels with it is dropped exactly once: permit,
+//!    `Call` that travels with it is dropped exactly once: permit,
 //!    health, metrics and log line are settled there.
 //!
 //! This room knows no wire format (a dialect does), no connection (`upstream`

@@ -59,7 +59,7 @@ where
     I: AsyncRead + AsyncWrite + Unpin + Send + 'static,
     H: Handler,
 {
-    let notes = Notes::new();
+    let notes = Notes::new(protocol);
     let draining = shared.drain.draining();
     // Closing at once what was accepted just now would refuse its call.
     let late = shared.drain.has_begun();

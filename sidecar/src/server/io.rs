@@ -10,6 +10,7 @@ use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::time::{Duration, Instant};
 
 use super::Limits;
+use super::protocol::Protocol;
 
 /// What is known of one connection. Times are milliseconds since it began, and
 /// 0 is never: the connection's task looks at them, so that neither a read nor
@@ -17,6 +18,8 @@ use super::Limits;
 #[derive(Debug)]
 pub(super) struct Notes {
     began: Instant,
+    /// HTTP/2 has frames that begin no call: what comes says nothing of a head.
+    heads: bool,
     /// Calls whose answer hasn't ended.
     under_way: AtomicU32,
     /// The first byte of a head that isn't complete.
@@ -39,9 +42,10 @@ pub(super) struct Io<I> {
 // ---------------------------------------------------------------- impl Notes
 
 impl Notes {
-    pub(super) fn new() -> Arc<Self> {
+    pub(super) fn new(protocol: Protocol) -> Arc<Self> {
         Arc::new(Self {
             began: Instant::now(),
+            heads: protocol == Protocol::Http1,
             under_way: AtomicU32::new(0),
             head_since: AtomicU64::new(0),
             idle_since: AtomicU64::new(1),
@@ -59,6 +63,13 @@ impl Notes {
         self.head_since.store(0, Relaxed);
         self.under_way.fetch_add(1, Relaxed);
         UnderWay(self.clone())
+    }
+
+    /// Bytes came.
+    fn read(&self) {
+        if self.heads && self.is_idle() && self.head_since.load(Relaxed) == 0 {
+            self.head_since.store(self.now(), Relaxed);
+        }
     }
 
     /// True while no call is under way.
@@ -121,9 +132,8 @@ impl<I: AsyncRead + Unpin> AsyncRead for Io<I> {
         let this = self.get_mut();
         let before = buf.filled().len();
         let polled = Pin::new(&mut this.stream).poll_read(cx, buf);
-        let notes = &this.notes;
-        if buf.filled().len() > before && notes.is_idle() && notes.head_since.load(Relaxed) == 0 {
-            notes.head_since.store(notes.now(), Relaxed);
+        if buf.filled().len() > before {
+            this.notes.read();
         }
         polled
     }
