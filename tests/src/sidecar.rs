@@ -130,6 +130,17 @@ impl Sidecar {
         self.process.as_mut().expect("the sidecar was started")
     }
 
+    /// The number of its process.
+    ///
+    /// # Panics
+    /// Where it was never started.
+    pub fn pid(&self) -> u32 {
+        self.process
+            .as_ref()
+            .expect("the sidecar was started")
+            .pid()
+    }
+
     /// Waits until its admin port answers.
     pub async fn wait_up(&mut self) -> Result<()> {
         let what = format!("sidecar {} to be up", self.name);
