@@ -19,6 +19,7 @@ use std::time::Duration;
 use llmroute_protocol::Incarnation;
 use llmroute_protocol::notice::Reason;
 use tokio::sync::watch;
+use tokio::time::Instant;
 
 pub use connect::Address;
 pub use trust::TrustError;
@@ -28,6 +29,9 @@ use crate::table::Config;
 use backoff::Backoff;
 use follow::Close;
 use stream::Ended;
+
+/// The same warning is given once in so much time.
+const TOLD_EVERY: Duration = Duration::from_mins(1);
 
 /// How the operator is reached and who we are.
 #[derive(Clone, Debug)]
@@ -64,6 +68,8 @@ pub struct Session {
     /// Both ends disagreed about what is held: hold nothing in the next Hello.
     distrusted: bool,
     backoff: Backoff,
+    /// The last warning, and when it was given.
+    told: Option<(String, Instant)>,
 }
 
 // ---------------------------------------------------------------- impl Session
@@ -88,6 +94,7 @@ impl Session {
             max_epoch,
             distrusted: false,
             backoff: Backoff::new(),
+            told: None,
         }
     }
 
@@ -102,15 +109,28 @@ impl Session {
             let ended = self.stream().await;
             self.link.send_replace(Link::Disconnected);
             let wait = self.wait_after(&ended, fastrand::f64());
-            let wait_ms = u64::try_from(wait.as_millis()).unwrap_or(u64::MAX);
-            if let Ended::Closed(Close::Told { message, .. }) = &ended {
-                // Routine: a rollout of the operator sends every sidecar one.
-                tracing::info!(reason = %ended, message, wait_ms, "session ended");
-            } else {
-                tracing::warn!(reason = %ended, wait_ms, "session ended");
-            }
+            self.tell(&ended, wait);
             tokio::time::sleep(wait).await;
         }
+    }
+
+    /// An outage of hours is one line a minute, and a new reason is told at once.
+    fn tell(&mut self, ended: &Ended, wait: Duration) {
+        let wait_ms = u64::try_from(wait.as_millis()).unwrap_or(u64::MAX);
+        let reason = ended.to_string();
+        if let Ended::Closed(Close::Told { message, .. }) = ended {
+            // Routine: a rollout of the operator sends every sidecar one.
+            tracing::info!(reason, message, wait_ms, "session ended");
+            return;
+        }
+        let now = Instant::now();
+        let repeats = |(told, at): &(String, Instant)| *told == reason && now - *at < TOLD_EVERY;
+        if self.told.as_ref().is_some_and(repeats) {
+            tracing::debug!(reason, wait_ms, "session ended");
+            return;
+        }
+        tracing::warn!(reason, wait_ms, "session ended");
+        self.told = Some((reason, now));
     }
 
     fn wait_after(&mut self, ended: &Ended, random: f64) -> Duration {

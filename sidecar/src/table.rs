@@ -123,6 +123,15 @@ impl Table {
 }
 
 impl Target {
+    /// The model that it would ask for when a caller names `requested`.
+    pub fn resolve(&self, requested: &str) -> Option<Arc<Model>> {
+        match &self.model {
+            TargetModel::Fixed(model) => Some(model.clone()),
+            TargetModel::AsRequested => self.provider.as_ref()?.model(requested),
+            TargetModel::Missing(_) => None,
+        }
+    }
+
     /// Names under which a caller can mean this target behind a wildcard.
     fn offers(&self) -> Vec<&str> {
         match (&self.model, &self.provider) {

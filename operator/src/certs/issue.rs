@@ -11,8 +11,8 @@ use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use rustls::sign::CertifiedKey;
 
+use super::parse;
 use super::{BACKDATED, CA_CERT, CA_KEY, CA_LIFE, CertError, CertFacts, LEAF_CERT, LEAF_LIFE};
-use super::{parse, serve};
 
 /// A CA that signs itself, and its key in PEM.
 pub(super) fn ca(now: Timestamp) -> Result<(CertFacts, String), CertError> {
@@ -56,7 +56,7 @@ pub(super) fn leaf(
 /// Does `key` belong to the first certificate of `pem`?
 pub(super) fn check_key(pem: &str, key: &str, name: &'static str) -> Result<(), CertError> {
     certified(pem, key)
-        .filter(|pair| !matches!(pair.keys_match(), Err(e) if !serve::is_unknown(&e)))
+        .filter(|pair| !matches!(pair.keys_match(), Err(e) if !is_unknown(&e)))
         .map(drop)
         .ok_or(CertError::WrongKey(name))
 }
@@ -88,4 +88,12 @@ fn named(common: &str) -> DistinguishedName {
 
 fn refused(error: impl std::fmt::Display) -> CertError {
     CertError::Issue(error.to_string())
+}
+
+/// A signing key that can't tell its public half is no mismatch.
+fn is_unknown(error: &rustls::Error) -> bool {
+    matches!(
+        error,
+        rustls::Error::InconsistentKeys(rustls::InconsistentKeys::Unknown)
+    )
 }

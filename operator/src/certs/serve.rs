@@ -63,11 +63,3 @@ impl fmt::Debug for ServedLeaf {
             .finish_non_exhaustive()
     }
 }
-
-/// A signing key that can't tell its public half is no mismatch.
-pub(super) fn is_unknown(error: &rustls::Error) -> bool {
-    matches!(
-        error,
-        rustls::Error::InconsistentKeys(rustls::InconsistentKeys::Unknown)
-    )
-}

@@ -12,7 +12,7 @@ mod request;
 mod splice;
 
 pub use answer::{Answer, AnswerError, Ending, Reading, Shape};
-pub use emit::{ErrorBody, error_body, model_body, models_body};
+pub use emit::{ErrorBody, ListedModel, error_body, model_body, models_body};
 pub use operation::{Operation, Path};
 pub use request::{Head, RequestError};
 pub use splice::Splice;

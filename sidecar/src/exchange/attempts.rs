@@ -96,7 +96,8 @@ async fn tries(
         deadline: call.began + rule.timeouts.request,
     };
     let mut plan = Plan::default();
-    let mut pick = plan.first(&asked, call, rng)?;
+    let first = plan.pick(&asked, call, Instant::now(), rng);
+    let mut pick = first.map_err(|why| no_target(call, rule, why))?;
     loop {
         plan.went_to(&pick);
         call.attempt(&pick);
@@ -126,19 +127,18 @@ async fn tries(
     }
 }
 
-fn no_target(rule: &Rule, why: NoTarget) -> ApiError {
-    if why == NoTarget::CredentialRejected {
-        return ApiError::UpstreamUnauthorized;
+fn no_target(call: &Call, rule: &Rule, why: NoTarget) -> ApiError {
+    match why {
+        NoTarget::CredentialRejected => return ApiError::UpstreamUnauthorized,
+        // Nothing is down: another try would meet the same answer.
+        NoTarget::ModelUnknown => return call.unknown_model(),
+        NoTarget::Unavailable => {}
     }
     let named = rule.targets.iter().find_map(|target| {
         let reason = target.unavailable.as_deref()?;
         Some(format!("{}: {reason}", target.name))
     });
-    let reason = named.unwrap_or_else(|| match why {
-        NoTarget::ModelUnknown => "no provider of the rule has the model".into(),
-        NoTarget::Unavailable => "provider, model or credential is missing".into(),
-        NoTarget::CredentialRejected => "the credential was refused".into(),
-    });
+    let reason = named.unwrap_or_else(|| "provider, model or credential is missing".into());
     ApiError::NoTarget {
         reason: reason.into(),
     }
@@ -157,11 +157,6 @@ struct Plan {
 }
 
 impl Plan {
-    fn first(&mut self, asked: &Asked<'_>, call: &Call, rng: &mut Rng) -> Result<Pick, ApiError> {
-        self.pick(asked, call, Instant::now(), rng)
-            .map_err(|why| no_target(asked.rule, why))
-    }
-
     fn pick(
         &mut self,
         asked: &Asked<'_>,

@@ -10,6 +10,7 @@ use tokio::time::Instant;
 use super::Exchange;
 use super::answer;
 use super::headers::{self, RequestId};
+use super::models;
 use super::relay::ClientBody;
 use crate::access_log::{Attempt, Entry, Joined, Millis, Tokens};
 use crate::balance::{Outcome, Pick};
@@ -17,7 +18,7 @@ use crate::dialect::openai::{Answer, Ending, Head};
 use crate::error::{ApiError, Cause};
 use crate::meter::{PicoUsd, Quality, Usage, charge};
 use crate::metrics::{AttemptEnd, End, NONE, OTHER, Series};
-use crate::table::{Permit, Rule};
+use crate::table::{Found, Permit, Rule};
 use crate::upstream::Sent;
 
 /// The client left before an answer: nginx's number for it, in the log only.
@@ -133,6 +134,13 @@ impl Call {
 
     pub(super) fn asked(&mut self, head: Head) {
         self.head = Some(head);
+    }
+
+    /// A rule takes the model and no provider of it has it: as if no rule did.
+    pub(super) fn unknown_model(&self) -> ApiError {
+        let model = self.head.as_ref().map_or("", |head| &*head.model);
+        let table = self.exchange.config.table();
+        models::not_found(&table, &Found::UnknownModel, model)
     }
 
     pub(super) fn open_streams(&self) -> prometheus::IntGauge {

@@ -314,7 +314,7 @@ async fn rejected_credentials_are_told_and_told_again_to_the_next_leader() {
     for rejections in 1..=2 {
         let provider = config.table().providers()[0].clone();
         let credential = provider.credential().expect("was pushed");
-        credential.reject(tokio::time::Instant::now());
+        credential.reject(Instant::now());
         let (mut stream, _) = setup.accept().await;
         stream.welcome(4).await;
         let Up::CredentialState(state) = stream.next().await else {

@@ -23,12 +23,28 @@ struct Envelope<'a> {
     error: &'a ErrorBody<'a>,
 }
 
+/// A model that may be called. The limits stand under the names that vLLM,
+/// Groq and OpenRouter have made common; absent where they aren't known.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+pub struct ListedModel<'a> {
+    /// As callers name it.
+    pub id: &'a str,
+    /// Whose it is.
+    pub owned_by: &'a str,
+    /// Tokens of prompt and answer together.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub context_window: Option<u64>,
+    /// Tokens of an answer.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub max_output_tokens: Option<u64>,
+}
+
 #[derive(Serialize)]
 struct Model<'a> {
-    id: &'a str,
     object: &'static str,
     created: u64,
-    owned_by: &'a str,
+    #[serde(flatten)]
+    listed: &'a ListedModel<'a>,
 }
 
 #[derive(Serialize)]
@@ -42,20 +58,17 @@ pub fn error_body(error: &ErrorBody<'_>) -> Bytes {
     encode(&Envelope { error })
 }
 
-/// The answer to `GET /models`: pairs of name and owner, in the order given.
-pub fn models_body<'a>(models: impl IntoIterator<Item = (&'a str, &'a str)>) -> Bytes {
+/// The answer to `GET /models`, in the order given.
+pub fn models_body(models: &[ListedModel<'_>]) -> Bytes {
     encode(&List {
         object: "list",
-        data: models
-            .into_iter()
-            .map(|(id, owned_by)| Model::new(id, owned_by))
-            .collect(),
+        data: models.iter().map(Model::new).collect(),
     })
 }
 
 /// The answer to `GET /models/{id}`.
-pub fn model_body(id: &str, owned_by: &str) -> Bytes {
-    encode(&Model::new(id, owned_by))
+pub fn model_body(model: &ListedModel<'_>) -> Bytes {
+    encode(&Model::new(model))
 }
 
 /// What an event about a response must name.
@@ -113,13 +126,12 @@ fn write_event(into: &mut Vec<u8>, name: Option<&str>, data: &impl Serialize) {
 }
 
 impl<'a> Model<'a> {
-    fn new(id: &'a str, owned_by: &'a str) -> Self {
+    fn new(listed: &'a ListedModel<'a>) -> Self {
         Self {
-            id,
             object: "model",
             // Nobody knows when an alias was created, but SDKs want a number.
             created: 0,
-            owned_by,
+            listed,
         }
     }
 }
