@@ -34,6 +34,9 @@ assets: ## Build or find what the tests need: API server, etcd, kubectl, SDKs
 	tests/kit/python
 	tests/kit/node
 
+# The suites wait more than they compute.
+export RUST_TEST_THREADS ?= 4
+
 .PHONY: test
 test: assets build ## Run every test
 	cargo test --locked --workspace

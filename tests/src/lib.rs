@@ -41,6 +41,19 @@ pub fn background() -> &'static tokio::runtime::Handle {
         .handle()
 }
 
+/// A line that `cargo test` shows of a test that passes, too: figures that it measured.
+pub fn tell(line: &str) {
+    use std::io::Write;
+    // A closed terminal is no reason to fail. One write: tests run side by side.
+    let _ = std::io::stderr().write_all(format!("measured: {line}\n").as_bytes());
+}
+
+/// [`tell`], with the arguments of `format!`.
+#[macro_export]
+macro_rules! report {
+    ($($text:tt)*) => { $crate::tell(&format!($($text)*)) };
+}
+
 /// What every suite begins with.
 pub mod prelude {
     pub use std::time::Duration;
@@ -52,6 +65,7 @@ pub mod prelude {
     pub use crate::http::{Answer, Http};
     pub use crate::manifests;
     pub use crate::operator::{Installation, Operator};
+    pub use crate::report;
     pub use crate::sidecar::Sidecar;
     pub use crate::stage::{SOON, Stage};
     pub use crate::upstream::{Reply, Upstream};

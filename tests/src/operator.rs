@@ -233,9 +233,9 @@ impl Operator {
     }
 
     /// The sum of a metric's samples whose labels contain all of `labels`.
-    pub async fn metric(&self, name: &str, labels: &[&str]) -> Result<f64> {
+    pub async fn metric(&self, name: &str, labels: &[&str]) -> Result<i64> {
         let answer = Http::new().get(&self.admin_url("/metrics")).await?;
-        Ok(crate::sidecar::sum(&answer.text(), name, labels))
+        crate::sidecar::sum(&answer.text(), name, labels)
     }
 
     /// Where its sessions are.

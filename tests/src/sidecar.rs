@@ -202,8 +202,8 @@ impl Sidecar {
     }
 
     /// The sum of a metric's samples whose labels contain all of `labels`.
-    pub async fn metric(&self, name: &str, labels: &[&str]) -> Result<f64> {
-        Ok(sum(&self.metrics().await?, name, labels))
+    pub async fn metric(&self, name: &str, labels: &[&str]) -> Result<i64> {
+        sum(&self.metrics().await?, name, labels)
     }
 
     /// Its redacted config.
@@ -244,13 +244,18 @@ impl Sidecar {
     }
 }
 
-/// The sum of the samples of `name` whose labels contain all of `labels`.
-pub fn sum(metrics: &str, name: &str, labels: &[&str]) -> f64 {
+/// The sum of the samples of `name` whose labels contain all of `labels`: whole numbers.
+pub fn sum(metrics: &str, name: &str, labels: &[&str]) -> Result<i64> {
     metrics
         .lines()
         .filter_map(|line| line.strip_prefix(name))
         .filter(|rest| rest.starts_with(['{', ' ']))
         .filter(|rest| labels.iter().all(|l| rest.contains(l)))
-        .filter_map(|rest| rest.rsplit(' ').next()?.parse::<f64>().ok())
+        .map(|rest| {
+            let value = rest.rsplit(' ').next().unwrap_or_default();
+            value
+                .parse::<i64>()
+                .with_context(|| format!("{name}{rest}"))
+        })
         .sum()
 }

@@ -49,7 +49,7 @@ fn manifest_arrows(house: &str) -> BTreeSet<String> {
     let mut found = BTreeSet::new();
     for line in manifest.lines() {
         if line.starts_with('[') {
-            section = line.to_owned();
+            line.clone_into(&mut section);
         } else if section == "[dependencies]"
             && let Some(rest) = line.strip_prefix("llmroute-")
         {

@@ -76,7 +76,7 @@ async fn the_python_sdk_finds_what_it_expects_with_aimock_behind() -> Result<()>
     let told = sdk::python("tour.py", stage.sidecar.data, &[])
         .await
         .with_context(|| format!("{}\n{}", stage.sidecar.tail(), aimock.tail()))?;
-    println!("{told:#}");
+    report!("{told:#}");
     let hello = "Hello! How can I help you today?";
     ensure!(
         told["whole"] == hello && told["streamed"] == hello,
@@ -138,7 +138,7 @@ async fn chaos_of_aimock_is_hidden_by_a_second_target() -> Result<()> {
             failed.push(answer.text());
         }
     }
-    println!(
+    report!(
         "60 calls, {} failed, {} went to the second target",
         failed.len(),
         good.count()
@@ -214,7 +214,7 @@ async fn each_chunk_is_relayed_as_it_comes() -> Result<()> {
     while stream.chunk().await?.is_some() {
         times.push(start.elapsed());
     }
-    println!("chunks at {times:?}");
+    report!("chunks at {times:?}");
     ensure!(
         times.len() >= 6 && times[0] + gap * 4 < times[times.len() - 1],
         "{times:?}"
@@ -286,7 +286,7 @@ async fn a_rotated_secret_is_used_by_the_next_call() -> Result<()> {
         Ok(())
     })
     .await?;
-    println!(
+    report!(
         "the new key was used {:?} after kubectl began",
         start.elapsed()
     );

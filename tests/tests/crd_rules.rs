@@ -48,7 +48,7 @@ async fn each_case_is_accepted_or_refused_as_the_table_says() -> Result<()> {
         .filter_map(async |result| result.err().map(|e| format!("{e:#}")))
         .collect()
         .await;
-    println!(
+    report!(
         "{} cases, {} tries, {} wrong",
         cases.len(),
         tries.len(),
@@ -82,7 +82,7 @@ fn each_bound_and_rule_of_the_committed_crds_has_a_case() -> Result<()> {
             }
         }
     }
-    println!(
+    report!(
         "{bounds} bounds and rules, {} without a case",
         missing.len()
     );

@@ -56,7 +56,7 @@ async fn a_planted_key_is_found_nowhere() -> Result<()> {
         }
     }
     let bytes: usize = said.iter().map(|(_, text)| text.len()).sum();
-    println!(
+    report!(
         "{} places, {bytes} bytes searched, {} found",
         said.len(),
         found.len()

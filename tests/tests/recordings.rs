@@ -71,7 +71,7 @@ impl Recording {
         let whole = serde_json::from_str::<Value>(&self.body).ok();
         let events = self.body.lines().filter_map(|l| l.strip_prefix("data:"));
         let events = events.filter_map(|e| serde_json::from_str::<Value>(e.trim()).ok());
-        let usages = whole.into_iter().chain(events).filter_map(|v| {
+        let mut usages = whole.into_iter().chain(events).filter_map(|v| {
             let usage = [&v["usage"], &v["response"]["usage"], &v["x_groq"]["usage"]]
                 .into_iter()
                 .find(|u| u.is_object())?
@@ -82,7 +82,7 @@ impl Recording {
                 count(["completion_tokens", "output_tokens"]).unwrap_or(0),
             ))
         });
-        usages.last()
+        usages.next_back()
     }
 }
 
@@ -150,7 +150,7 @@ async fn recorded_answers_come_back_byte_for_byte() -> Result<()> {
             wrong.push(format!("{}: the upstream saw {sent}", recording.name));
         }
     }
-    println!(
+    report!(
         "{} recordings, {} answers ({streams} streams), {bytes} bytes, {} wrong",
         recordings.len(),
         recordings.len() as u64 * SPLITS,
@@ -204,7 +204,7 @@ async fn metered(stage: &Stage<'_>, recordings: &[Recording]) -> Result<()> {
             wrong.push(format!("{}: cost {cost:?}", recording.name));
         }
     }
-    println!(
+    report!(
         "{reported} recordings report usage, {} metered wrongly",
         wrong.len()
     );

@@ -1,6 +1,8 @@
 //! Who may open a session and what it is sent, tried by a client in the test's hands
 //! against the operator with real tokens.
 
+use std::collections::BTreeMap;
+
 use llmroute_protocol::{Key, Kind};
 use llmroute_tests::prelude::*;
 use llmroute_tests::session_client::{Answered, Caller, SessionClient, State, refused};
@@ -13,7 +15,7 @@ async fn caller(token: String) -> Result<Caller> {
         address: installation.address(),
         ca_pem: installation.ca_pem().await?,
         token,
-        held: Default::default(),
+        held: BTreeMap::default(),
         max_epoch: 0,
     })
 }
@@ -104,7 +106,7 @@ async fn each_refusal_is_counted_by_its_reason() -> Result<()> {
     let count = operator
         .metric("llmroute_auth_failures_total", &labels)
         .await?;
-    ensure!(count >= 1.0, "{count}");
+    ensure!(count >= 1, "{count}");
     Ok(())
 }
 
@@ -257,7 +259,7 @@ async fn a_resource_that_one_of_two_refuses_is_partially_programmed_and_harms_no
         status["dataplane"]["connected"] == 2 && status["dataplane"]["rejected"] == 1,
         "{status:#}"
     );
-    println!("Programmed: {}", found["message"]);
+    report!("Programmed: {}", found["message"]);
     ns.wait_condition("llmr/other", "Programmed", "True", "Programmed", SOON)
         .await?;
     // The same bytes are not sent again until they change.
