@@ -265,6 +265,11 @@ impl Operator {
             .expect("an operator is started when it is made")
     }
 
+    /// All that it wrote.
+    pub fn log(&self) -> String {
+        self.process.as_ref().map(Process::log).unwrap_or_default()
+    }
+
     /// The last lines of its log.
     pub fn tail(&self) -> String {
         self.process.as_ref().map(Process::tail).unwrap_or_default()

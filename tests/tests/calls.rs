@@ -2,6 +2,7 @@
 //! upstreams that we did not write beside those that we did.
 
 use llmroute_tests::aimock::Aimock;
+use llmroute_tests::assets;
 use llmroute_tests::http::{chat, chat_stream};
 use llmroute_tests::prelude::*;
 use llmroute_tests::sdk;
@@ -377,5 +378,26 @@ async fn a_provider_of_another_namespace_is_called_only_with_its_leave() -> Resu
     team.apply(&provider.replace("spec:\n", "spec:\n  allowedNamespaces: {from: All}\n"))
         .await?;
     stage.sidecar.wait_serves("m", SOON).await?;
+    Ok(())
+}
+
+#[tokio::test]
+async fn the_probe_tells_a_started_sidecar_from_none() -> Result<()> {
+    let stage = Stage::shared("probe", "").await?;
+    let probe = |local: std::net::SocketAddr| {
+        let mut command = std::process::Command::new(assets::own("llmroute-sidecar"));
+        command
+            .args(["probe", "--local-listen", &local.to_string()])
+            .env_clear();
+        command.output()
+    };
+    eventually("the probe to succeed", SOON, async || {
+        let out = probe(stage.sidecar.local)?;
+        ensure!(out.status.success(), "{out:?}");
+        Ok(())
+    })
+    .await?;
+    let out = probe(llmroute_tests::ports::free())?;
+    ensure!(!out.status.success() && !out.stdout.is_empty(), "{out:?}");
     Ok(())
 }

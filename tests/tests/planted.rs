@@ -62,6 +62,12 @@ async fn a_planted_key_is_found_nowhere() -> Result<()> {
         found.len()
     );
     ensure!(found.is_empty(), "{found:#?}");
+    // By the way: the shipped RBAC was enough for all of it.
+    ensure!(
+        !operator.log().to_lowercase().contains("forbidden"),
+        "{}",
+        operator.tail()
+    );
     // The search itself works: the key was really used, and lies where it must.
     ensure!(
         upstream.seen().iter().any(|s| s.bearer() == KEY),
