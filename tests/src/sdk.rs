@@ -1,4 +1,4 @@
-//! The official OpenAI SDK for Python as a client, in scripts under `tests/sdk`.
+//! The official OpenAI SDKs as clients, in scripts under `tests/sdk`.
 //!
 //! A script prints one JSON value, which the test judges; whatever the SDK
 //! raises unexpectedly is the failure message.
@@ -15,14 +15,25 @@ use crate::assets;
 /// No script takes longer.
 const CAP: Duration = Duration::from_mins(2);
 
-/// Runs `tests/sdk/<script>` against the sidecar at `address`, with arguments.
-pub async fn python(script: &str, address: SocketAddr, args: &[&str]) -> Result<Value> {
-    let path = assets::repository().join("tests/sdk").join(script);
-    let out = Command::new(assets::python())
-        .arg("-I")
-        .arg(&path)
-        .args(args)
-        .env_clear()
+/// Runs the Python script `tests/sdk/<script>` against the sidecar at `address`.
+pub async fn python(script: &str, address: SocketAddr) -> Result<Value> {
+    let mut command = Command::new(assets::python());
+    command.arg("-I").env_clear();
+    run(command, script, address).await
+}
+
+/// Runs the Node script `tests/sdk/<script>` against the sidecar at `address`.
+pub async fn node(script: &str, address: SocketAddr) -> Result<Value> {
+    let mut command = Command::new("node");
+    let parts = assets::node_bin("llmock");
+    // node_modules/.bin/llmock: what is required is looked for from there upwards.
+    command.env("NODE_PARTS", parts);
+    run(command, script, address).await
+}
+
+async fn run(mut command: Command, script: &str, address: SocketAddr) -> Result<Value> {
+    let out = command
+        .arg(assets::repository().join("tests/sdk").join(script))
         .env("OPENAI_BASE_URL", format!("http://{address}/v1"))
         .env("OPENAI_API_KEY", "llmroute-placeholder")
         .kill_on_drop(true)

@@ -74,10 +74,10 @@ async fn the_python_sdk_finds_what_it_expects_with_aimock_behind() -> Result<()>
     );
     let route = manifests::route("chat", "shop", &[("chat", &gpt), ("embed", &embed)]);
     let stage = Stage::shared("sdk", &(provider + &route)).await?;
-    let told = sdk::python("tour.py", stage.sidecar.data, &[])
+    let told = sdk::python("tour.py", stage.sidecar.data)
         .await
         .with_context(|| format!("{}\n{}", stage.sidecar.tail(), aimock.tail()))?;
-    report!("{told:#}");
+    report!("the SDK was told {}", told["headers"]);
     let hello = "Hello! How can I help you today?";
     ensure!(
         told["whole"] == hello && told["streamed"] == hello,
@@ -110,6 +110,21 @@ async fn the_python_sdk_finds_what_it_expects_with_aimock_behind() -> Result<()>
         usages.len() == 3 && usages.iter().all(|u| u == "reported"),
         "{usages:?}"
     );
+    Ok(())
+}
+
+#[tokio::test]
+async fn the_node_sdk_finds_what_it_expects() -> Result<()> {
+    let upstream = Upstream::with(|seen| Reply::ordinary(seen, "hello from afar")).await?;
+    let manifests = manifests::provider("p", &upstream.base_url(), None)
+        + &manifests::route("chat", "shop", &[("chat", &manifests::target("p", "m"))]);
+    let stage = Stage::shared("node", &manifests).await?;
+    let told = sdk::node("tour.mjs", stage.sidecar.data).await?;
+    let wanted = json!({
+        "whole": "hello from afar", "streamed": "hello from afar",
+        "unknown": "model_not_found", "models": ["chat"]
+    });
+    ensure!(told == wanted, "{told:#}");
     Ok(())
 }
 
@@ -230,7 +245,7 @@ async fn a_stream_that_dies_half_way_is_an_exception_in_the_sdk() -> Result<()> 
     let manifests = manifests::provider("p", &upstream.base_url(), None)
         + &manifests::route("chat", "shop", &[("cut", &manifests::target("p", "m"))]);
     let stage = Stage::shared("dies", &manifests).await?;
-    let told = sdk::python("stream.py", stage.sidecar.data, &[]).await?;
+    let told = sdk::python("stream.py", stage.sidecar.data).await?;
     ensure!(
         told["seen"] == "a b " && told["raised"][0] == "APIError",
         "{told:#}"
