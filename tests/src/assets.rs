@@ -40,11 +40,17 @@ pub fn node_bin(program: &str) -> PathBuf {
     )
 }
 
-/// One of our own binaries, as built beside this test binary.
+/// One of our own binaries, as built beside this test binary; the sidecar that
+/// `LLMROUTE_SIDECAR` names, where a release build is to be measured.
 ///
 /// # Panics
 /// Where it isn't: with the command that provides it.
 pub fn own(binary: &str) -> PathBuf {
+    if binary == "llmroute-sidecar"
+        && let Some(path) = env::var_os("LLMROUTE_SIDECAR")
+    {
+        return existing(path.into(), "LLMROUTE_SIDECAR");
+    }
     let test = env::current_exe().expect("a running test has a path");
     // target/<profile>/deps/<test>
     let profile = test
