@@ -28,7 +28,7 @@ use jiff::Timestamp;
 use llmroute_protocol::session_service_server::SessionService;
 use llmroute_protocol::{FromOperator, FromSidecar, ServingEpochReply, ServingEpochRequest};
 use tokio::net::TcpListener;
-use tokio::sync::{mpsc, watch};
+use tokio::sync::{Semaphore, mpsc, watch};
 use tokio_stream::wrappers::ReceiverStream;
 use tokio_util::sync::CancellationToken;
 use tonic::{Request, Response, Status, Streaming};
@@ -90,6 +90,8 @@ struct Shared {
     clock: fn() -> Timestamp,
     limits: Limits,
     registry: Registry,
+    /// Turns to look at pods that no watch shows.
+    looks: Arc<Semaphore>,
     /// Ends every stream with a goodbye.
     drain: CancellationToken,
 }
@@ -124,6 +126,7 @@ impl SessionServer {
             metrics,
             clock,
             registry: Registry::new(limits.sessions),
+            looks: Arc::new(Semaphore::new(limits.looks)),
             limits,
             drain: CancellationToken::new(),
         }))

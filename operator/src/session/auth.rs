@@ -107,6 +107,11 @@ impl Authenticator {
         }
     }
 
+    /// Where pods are asked for that no watch shows.
+    pub(super) fn pods(&self) -> Arc<dyn PodLookup> {
+        self.pods.clone()
+    }
+
     /// Who the owner of the token is, as of now.
     pub(super) async fn prove(&self, token: &str, view: &Published) -> Result<Proven, Refusal> {
         let hash: [u8; 32] = Sha256::digest(token).into();

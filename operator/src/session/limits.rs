@@ -17,6 +17,10 @@ pub struct Limits {
     pub ping: Duration,
     /// A sidecar that sent nothing for so long is given up.
     pub dead: Duration,
+    /// A pod that the watch doesn't show is looked at so often.
+    pub look: Duration,
+    /// Such looks at a time.
+    pub looks: usize,
     /// A push that nobody answered for so long counts as stale.
     pub stale: Duration,
     /// Streams and connections get so long to end after the goodbye.
@@ -53,6 +57,8 @@ impl Default for Limits {
             idle: Duration::from_secs(20),
             ping: Duration::from_secs(15),
             dead: Duration::from_secs(45),
+            look: Duration::from_secs(10),
+            looks: 16,
             stale: Duration::from_secs(30),
             drain: Duration::from_secs(5),
             reviews_per_second: 300,

@@ -5,6 +5,7 @@
 //! before anything is answered. Cancelling (the connection is dropped) frees
 //! the seat and forgets the facts.
 
+mod looks;
 mod serve;
 
 use std::sync::Arc;

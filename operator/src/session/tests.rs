@@ -4,6 +4,7 @@
 mod epochs;
 mod fakes;
 mod lifecycle;
+mod looks;
 mod malformed;
 mod pushes;
 mod secured;

@@ -7,6 +7,7 @@ use llmroute_protocol::{Ack, FromOperator, FromSidecar, Held, Ping, from_operato
 use tokio::time::{Instant, sleep_until};
 use tonic::Streaming;
 
+use super::looks::{Found, Looks};
 use super::{Out, Welcomed, broken, welcome_frame};
 use crate::session::Shared;
 use crate::session::auth::Refusal;
@@ -25,6 +26,8 @@ pub(super) struct Serving<'a> {
     out: &'a Out,
     epoch: u64,
     pod: Pod,
+    /// While no view shows the pod.
+    looks: Looks<'a>,
     seat: Taken,
     facts: OpenFacts,
     /// `None` without a common schema.
@@ -70,6 +73,7 @@ impl<'a> Serving<'a> {
             out,
             epoch,
             facts: shared.facts.open(pod.clone()),
+            looks: Looks::new(shared, pod.id()),
             pod: Pod {
                 id: pod.id(),
                 facts: pod,
@@ -111,6 +115,9 @@ impl<'a> Serving<'a> {
                     // The operator ends.
                     Err(_) => Err(End::Drain),
                 },
+                found = self.looks.next(), if self.pod.seen.is_none() => {
+                    self.looked(found, &mut view).await
+                }
                 changed = role.changed() => match changed {
                     Ok(()) if role.borrow().leading() == Some(self.epoch) => Ok(()),
                     Ok(()) => Err(End::NotLeader),
@@ -122,6 +129,25 @@ impl<'a> Serving<'a> {
             };
             if let Err(end) = turn {
                 return end;
+            }
+        }
+    }
+
+    /// Takes what a look at a pod that no view shows has found.
+    async fn looked(&mut self, found: Found, view: &mut Published) -> Result<(), End> {
+        match found {
+            Ok(Some(pod)) if pod.uid == self.pod.facts.uid => {
+                if self.pod.take(&pod, &self.facts) {
+                    return self.follow(view).await;
+                }
+                Ok(())
+            }
+            Ok(Some(_)) => Err(End::Refused(Refusal::PodReplaced)),
+            Ok(None) => Err(End::Refused(Refusal::PodGone)),
+            // It says nothing of the pod: the next look may.
+            Err(error) => {
+                tracing::debug!(pod = %self.pod.id, %error, "pod not read");
+                Ok(())
             }
         }
     }
@@ -170,6 +196,9 @@ impl<'a> Serving<'a> {
             return Ok(());
         };
         self.pod.update(&*newest, &self.facts)?;
+        if self.pod.seen.is_some() {
+            self.looks.stop();
+        }
         let wanted = newest.config(&self.pod.facts);
         drop(newest);
         let Some(push) = &mut self.push else {
@@ -260,21 +289,32 @@ impl Drop for Serving<'_> {
 // ---------------------------------------------------------------- impl Pod
 
 impl Pod {
+    /// Takes the pod as the API server has it now; whether it is other than before.
+    fn take(&mut self, pod: &PodFacts, facts: &OpenFacts) -> bool {
+        let pod = PodFacts {
+            // Not part of the metadata.
+            service_account: self.facts.service_account.clone(),
+            ..pod.clone()
+        };
+        if pod == *self.facts {
+            return false;
+        }
+        self.facts = Arc::new(pod);
+        facts.pod(self.facts.clone());
+        true
+    }
+
     /// Takes what the view says of the pod.
     fn update(&mut self, view: &dyn View, facts: &OpenFacts) -> Result<(), End> {
         match (view.pod(&self.id), &self.seen) {
             (Some(pod), Some(seen)) if Arc::ptr_eq(&pod, seen) => Ok(()),
             (Some(pod), _) if pod.uid == self.facts.uid => {
-                self.facts = Arc::new(PodFacts {
-                    // Not part of what is watched.
-                    service_account: self.facts.service_account.clone(),
-                    ..PodFacts::clone(&pod)
-                });
-                facts.pod(self.facts.clone());
+                self.take(&pod, facts);
                 self.seen = Some(pod);
                 Ok(())
             }
-            // Seen at the hello by the API server itself; the watch is behind.
+            // Shown at the hello by the API server itself: the watch is behind, or
+            // doesn't cover the pod. Looks tell what becomes of it.
             (_, None) => Ok(()),
             (Some(_), Some(_)) => Err(End::Refused(Refusal::PodReplaced)),
             (None, Some(_)) => Err(End::Refused(Refusal::PodGone)),
