@@ -88,7 +88,9 @@ pub enum ApiError {
     )]
     NoRoute,
     /// The operator has not sent a config yet, and none was cached.
-    #[error("no config yet: the operator has not been reached; try again shortly")]
+    #[error(
+        "no config has come yet from the operator; the sidecar's log says why; try again shortly"
+    )]
     NoConfig,
     /// The route that matches was refused when it was compiled.
     #[error("the route {route} is invalid; see its status.rejections")]

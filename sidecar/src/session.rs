@@ -20,6 +20,7 @@ use llmroute_protocol::Incarnation;
 use llmroute_protocol::notice::Reason;
 use tokio::sync::watch;
 use tokio::time::Instant;
+use tracing::Level;
 
 pub use connect::Address;
 pub use trust::TrustError;
@@ -114,23 +115,45 @@ impl Session {
         }
     }
 
-    /// An outage of hours is one line a minute, and a new reason is told at once.
     fn tell(&mut self, ended: &Ended, wait: Duration) {
         let wait_ms = u64::try_from(wait.as_millis()).unwrap_or(u64::MAX);
         let reason = ended.to_string();
-        if let Ended::Closed(Close::Told { message, .. }) = ended {
-            // Routine: a rollout of the operator sends every sidecar one.
-            tracing::info!(reason, message, wait_ms, "session ended");
-            return;
+        let message = match ended {
+            Ended::Closed(Close::Told { message, .. }) => message.as_str(),
+            _ => "",
+        };
+        match self.level(ended, Instant::now()) {
+            Level::WARN => tracing::warn!(reason, message, wait_ms, "session ended"),
+            Level::INFO => tracing::info!(reason, message, wait_ms, "session ended"),
+            _ => tracing::debug!(reason, message, wait_ms, "session ended"),
         }
-        let now = Instant::now();
-        let repeats = |(told, at): &(String, Instant)| *told == reason && now - *at < TOLD_EVERY;
+    }
+
+    /// How loud an end is. An outage of hours is one line a minute, and a new
+    /// reason is told at once.
+    fn level(&mut self, ended: &Ended, now: Instant) -> Level {
+        let mut text = ended.to_string();
+        if let Ended::Closed(Close::Told {
+            reason, message, ..
+        }) = ended
+        {
+            // A rollout of the operator sends every sidecar one, and so does each
+            // life of a token; one that isn't renewed is refused next.
+            if matches!(
+                reason,
+                Reason::Drain | Reason::NotLeader | Reason::TokenExpired
+            ) {
+                return Level::INFO;
+            }
+            // It stays so until somebody mends it, and only the message says how.
+            text.push_str(message);
+        }
+        let repeats = |(told, at): &(String, Instant)| *told == text && now - *at < TOLD_EVERY;
         if self.told.as_ref().is_some_and(repeats) {
-            tracing::debug!(reason, wait_ms, "session ended");
-            return;
+            return Level::DEBUG;
         }
-        tracing::warn!(reason, wait_ms, "session ended");
-        self.told = Some((reason, now));
+        self.told = Some((text, now));
+        Level::WARN
     }
 
     fn wait_after(&mut self, ended: &Ended, random: f64) -> Duration {

@@ -268,6 +268,29 @@ async fn a_refusal_and_a_notice_are_survived() {
     session.abort();
 }
 
+#[tokio::test(start_paused = true)]
+async fn a_refusal_is_a_warning_once_a_minute_and_a_drain_never_is() {
+    let setup = operator().await;
+    let mut session = setup.session(config(), 0);
+    let told = |reason, message: &str| {
+        Ended::Closed(Close::Told {
+            reason,
+            after: Duration::from_secs(1),
+            message: message.to_owned(),
+        })
+    };
+    let mut level = |ended| session.level(&ended, Instant::now());
+    assert_eq!(level(told(Reason::Drain, "ends")), Level::INFO);
+    assert_eq!(level(told(Reason::NotLeader, "stands by")), Level::INFO);
+    assert_eq!(level(told(Reason::Refused, "no pod")), Level::WARN);
+    assert_eq!(level(told(Reason::Refused, "no pod")), Level::DEBUG);
+    assert_eq!(level(told(Reason::Refused, "no version")), Level::WARN);
+    assert_eq!(level(told(Reason::TokenExpired, "renew")), Level::INFO);
+    assert_eq!(level(told(Reason::Refused, "no version")), Level::DEBUG);
+    tokio::time::advance(TOLD_EVERY).await;
+    assert_eq!(level(told(Reason::Refused, "no version")), Level::WARN);
+}
+
 #[tokio::test]
 async fn the_link_says_whether_a_leader_is_there() {
     let mut setup = operator().await;
