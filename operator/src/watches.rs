@@ -3,11 +3,12 @@
 //! One task a [`Source`], all into one bounded queue. Objects of our kinds are
 //! read as they come, whatever is in them; Secrets only with our label; pods
 //! and namespaces as metadata. Everything is reduced as it arrives: no cache of
-//! the client's keeps a second copy. A watch that fails is tried again by the
-//! client's own backoff, and what was known stays known meanwhile.
+//! the client's keeps a second copy. A watch that fails is tried again after a
+//! short wait, and what was known stays known meanwhile.
 
 mod config_maps;
 mod follow;
+mod patience;
 
 use k8s_openapi::api::core::v1::{Namespace, Pod, Secret};
 use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::CustomResourceDefinition;
@@ -120,38 +121,41 @@ impl Seen {
 impl Watches {
     /// `LLMProvider`s, as `crd` defines them.
     pub async fn providers(self, crd: CustomResourceDefinition) {
-        let stream = watcher(self.objects(&crd), watcher::Config::default());
+        let api = self.objects(&crd);
+        let open = || watcher(api.clone(), watcher::Config::default());
         let follow = self.follow(Source::Providers);
         let gone = Change::ProviderGone;
         follow
-            .run(stream, |o| object(o, Change::Provider), gone)
+            .run(open, |o| object(o, Change::Provider), gone)
             .await;
     }
 
     /// `LLMRoute`s, as `crd` defines them.
     pub async fn routes(self, crd: CustomResourceDefinition) {
-        let stream = watcher(self.objects(&crd), watcher::Config::default());
+        let api = self.objects(&crd);
+        let open = || watcher(api.clone(), watcher::Config::default());
         let follow = self.follow(Source::Routes);
         let gone = Change::RouteGone;
-        follow.run(stream, |o| object(o, Change::Route), gone).await;
+        follow.run(open, |o| object(o, Change::Route), gone).await;
     }
 
     /// Secrets that carry our label; the API server sends no other.
     pub async fn secrets(self) {
         let config = watcher::Config::default().labels(&format!("{CREDENTIAL_LABEL}=true"));
-        let stream = watcher(Api::<Secret>::all(self.client.clone()), config);
+        let api = Api::<Secret>::all(self.client.clone());
+        let open = || watcher(api.clone(), config.clone());
         let reduce = |secret: Secret| {
             let facts = SecretFacts::from_secret(secret)?;
             Some((facts.id.clone(), Seen::change(Change::Secret(facts))))
         };
         let follow = self.follow(Source::Secrets);
-        follow.run(stream, reduce, Change::SecretGone).await;
+        follow.run(open, reduce, Change::SecretGone).await;
     }
 
     /// Labels of namespaces.
     pub async fn namespaces(self) {
         let api = Api::<PartialObjectMeta<Namespace>>::all(self.client.clone());
-        let stream = watcher(api, watcher::Config::default());
+        let open = || watcher(api.clone(), watcher::Config::default());
         let reduce = |namespace: PartialObjectMeta<Namespace>| {
             let name = namespace.metadata.name?;
             let labels = namespace.metadata.labels.unwrap_or_default();
@@ -160,7 +164,7 @@ impl Watches {
         };
         let gone = |id: ObjectRef| Change::NamespaceGone(id.name);
         self.follow(Source::Namespaces)
-            .run(stream, reduce, gone)
+            .run(open, reduce, gone)
             .await;
     }
 
@@ -172,9 +176,9 @@ impl Watches {
             let facts = PodFacts::from_metadata(&pod.metadata)?;
             Some((facts.id(), Seen::change(Change::Pod(facts))))
         };
-        let stream = watcher(api, config);
+        let open = || watcher(api.clone(), config.clone());
         let follow = self.follow(Source::Pods);
-        follow.run(stream, reduce, Change::PodGone).await;
+        follow.run(open, reduce, Change::PodGone).await;
     }
 
     fn objects(&self, crd: &CustomResourceDefinition) -> Api<DynamicObject> {

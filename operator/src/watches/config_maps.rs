@@ -10,10 +10,11 @@ use futures::StreamExt;
 use futures::stream::BoxStream;
 use k8s_openapi::api::core::v1::ConfigMap;
 use kube::Api;
-use kube::runtime::{WatchStreamExt, watcher};
+use kube::runtime::watcher;
 use tokio::sync::watch;
 use tokio_stream::StreamMap;
 
+use super::patience::patient;
 use super::{Seen, Source, Watches, told};
 use crate::world::{Change, ObjectRef};
 
@@ -80,8 +81,9 @@ impl Referenced {
                 continue;
             }
             let api = Api::<ConfigMap>::namespaced(self.watches.client.clone(), &id.namespace);
-            let stream = watcher::watch_object(api, &id.name).default_backoff();
-            self.streams.insert(id, stream.boxed());
+            let name = id.name.clone();
+            let open = move || watcher::watch_object(api.clone(), &name);
+            self.streams.insert(id, patient(open, |_| true).boxed());
         }
         let objects = &self.watches.metrics.objects;
         let count = i64::try_from(self.streams.len()).unwrap_or(i64::MAX);

@@ -3,9 +3,9 @@
 use std::collections::BTreeSet;
 
 use futures::{Stream, StreamExt};
-use kube::runtime::WatchStreamExt;
 use kube::runtime::watcher::{Error, Event};
 
+use super::patience::{is_gone, patient};
 use super::{Seen, Source, Watches};
 use crate::kubernetes;
 use crate::world::{Change, ObjectRef};
@@ -37,14 +37,17 @@ impl Follow {
         }
     }
 
-    /// `reduce` gives `None` for what is none of ours.
-    pub(super) async fn run<K>(
+    /// `open` starts a watch with a list; `reduce` gives `None` for what is none of ours.
+    pub(super) async fn run<K: Send, S>(
         mut self,
-        stream: impl Stream<Item = Result<Event<K>, Error>> + Send,
+        open: impl Fn() -> S + Send,
         reduce: impl Fn(K) -> Option<(ObjectRef, Seen)>,
         gone: impl Fn(ObjectRef) -> Change,
-    ) {
-        let mut stream = std::pin::pin!(stream.default_backoff());
+    ) where
+        S: Stream<Item = Result<Event<K>, Error>> + Send,
+    {
+        let heard = |event: &Event<K>| !matches!(event, Event::Init);
+        let mut stream = std::pin::pin!(patient(open, heard));
         while let Some(event) = stream.next().await {
             let taken = match event {
                 Ok(event) => self.take(event, &reduce, &gone).await,
@@ -115,8 +118,13 @@ impl Follow {
         let source = self.source.label();
         let metrics = &self.watches.metrics;
         metrics.watch_errors.with_label_values(&[source]).inc();
+        let routine = is_gone(error);
         let error = told(self.source, error);
-        tracing::warn!(source, error, "watch failed");
+        if routine {
+            tracing::info!(source, error, "watch starts anew");
+        } else {
+            tracing::warn!(source, error, "watch failed");
+        }
         if !self.synced {
             let readiness = &self.watches.readiness;
             readiness.wait_for(&self.source.gate(), format!("the first list: {error}"));
@@ -181,8 +189,8 @@ mod tests {
         let (metrics, readiness) = (watches.metrics.clone(), watches.readiness.clone());
         let follow = watches.follow(Source::Routes);
         drop(watches);
-        let events = stream::iter(events.into_iter().map(Ok));
-        follow.run(events, reduce, Change::ConfigMapGone).await;
+        let open = || stream::iter(events.clone().into_iter().map(Ok));
+        follow.run(open, reduce, Change::ConfigMapGone).await;
         let mut lines = Vec::new();
         while let Some(seen) = told.recv().await {
             lines.push(match seen {
