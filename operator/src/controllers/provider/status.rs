@@ -75,17 +75,19 @@ fn credentials(state: &ProviderState, facts: &CredentialFacts) -> Verdict {
     let of = |status, reason, message: String| {
         Verdict::new(condition::CREDENTIALS_READY, status, reason, message)
     };
-    let Some(good) = &state.good else {
+    if state.good.is_none() {
         let message = "not looked at: the object isn't accepted".to_owned();
         return of(Status::Unknown, reason::PENDING, message);
-    };
+    }
     match (&state.hash8, &state.unresolved) {
         (Some(hash8), _) if facts.rejecting > 0 => of(
             Status::False,
             reason::REJECTED_401,
             format!(
-                "{} answered 401 to the credential {hash8} in {} of the sidecars that used it; put a valid key into the Secret",
-                good.valid.type_, facts.rejecting
+                "LLMProvider {} answered 401 to the credential {hash8} in {} of the sidecars that used it; put a valid key into {}",
+                state.resource.name,
+                facts.rejecting,
+                secret(state)
             ),
         ),
         (Some(_), _) => of(Status::True, reason::READY, String::new()),
@@ -96,6 +98,11 @@ fn credentials(state: &ProviderState, facts: &CredentialFacts) -> Verdict {
         ),
         (None, _) => of(Status::True, reason::READY, "none is needed".to_owned()),
     }
+}
+
+fn secret(state: &ProviderState) -> String {
+    let secret = state.references.secret.as_ref();
+    secret.map_or_else(|| "its Secret".to_owned(), |id| format!("Secret {id}"))
 }
 
 /// `rotatedAt` moves with the hash and with nothing else.
