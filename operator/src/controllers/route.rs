@@ -4,6 +4,7 @@
 mod build;
 mod claims;
 mod fetch;
+mod salvage;
 mod status;
 mod targets;
 mod validate;
@@ -34,8 +35,7 @@ pub(super) struct RouteState {
     malformed: bool,
     /// The last one that did. It is in force.
     good: Option<Good>,
-    /// `None` where not even whom it concerns could be read.
-    pub(super) push: Option<Push>,
+    pub(super) push: Push,
     unresolved: Vec<Unresolved>,
     /// Models at providers of which no price is known.
     unpriced: Vec<String>,
@@ -83,37 +83,34 @@ impl RouteState {
                 (Err(refusals), before.and_then(|before| before.good.clone()))
             }
         };
-        let mut state = Self {
+        let state = |push| Self {
             generation: object.generation,
             uid: object.uid.clone(),
             created: object.created.as_millisecond(),
             accepted,
             malformed,
             good: None,
-            push: None,
+            push,
             unresolved: Vec::new(),
             unpriced: Vec::new(),
             names: BTreeSet::new(),
         };
-        match good {
-            Some(good) => state.build(object, good, providers),
-            None => state.push = spec.ok().and_then(|spec| build::poison(object, &spec)),
-        }
-        state
-    }
-
-    fn build(&mut self, object: &Object, good: Good, providers: &Providers<'_>) {
+        let Some(good) = good else {
+            return state(build::poison(object));
+        };
         let resolved = targets::resolve(&object.id, &good.valid, providers);
-        let route = build::build(object, good.generation, &good.valid, &resolved);
-        self.names = good.valid.provider_names();
-        self.push = Some(Push {
+        let push = Push {
             selector: good.valid.selector.clone(),
-            resource: route,
+            resource: build::build(object, good.generation, &good.valid, &resolved),
             providers: resolved.callable,
-        });
-        self.unresolved = resolved.unresolved;
-        self.unpriced = resolved.unpriced;
-        self.good = Some(good);
+        };
+        Self {
+            names: good.valid.provider_names(),
+            unresolved: resolved.unresolved,
+            unpriced: resolved.unpriced,
+            good: Some(good),
+            ..state(push)
+        }
     }
 
     /// The matches that it lays claim to; of routes with the same one the oldest wins.

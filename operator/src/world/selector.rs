@@ -3,6 +3,8 @@
 use std::collections::BTreeSet;
 
 use llmroute_crds::{LabelSelector, Operator};
+use serde::Deserialize;
+use serde_json::Value;
 
 use super::Labels;
 
@@ -46,6 +48,22 @@ impl Selector {
         Ok(Self(all))
     }
 
+    /// The requirements that can be read; the others are left out, which selects more.
+    pub fn salvage(selector: &Value) -> Self {
+        let labels = selector["matchLabels"].as_object().into_iter().flatten();
+        let labels = labels.filter_map(|(key, value)| {
+            let values = BTreeSet::from([value.as_str()?.to_owned()]);
+            Requirement::new(key, Operator::In, values).ok()
+        });
+        let expressions = selector["matchExpressions"].as_array();
+        let expressions = expressions.into_iter().flatten().filter_map(|expression| {
+            let read = llmroute_crds::Requirement::deserialize(expression).ok()?;
+            let values = read.values.into_iter().collect();
+            Requirement::new(&read.key, read.operator, values).ok()
+        });
+        Self(labels.chain(expressions).collect())
+    }
+
     /// Whether all requirements hold for `labels`.
     pub fn matches(&self, labels: &Labels) -> bool {
         self.0.iter().all(|requirement| requirement.matches(labels))
@@ -85,7 +103,7 @@ impl Requirement {
 
 #[cfg(test)]
 mod tests {
-    use serde_json::{Value, json};
+    use serde_json::json;
 
     use super::*;
 
@@ -140,6 +158,23 @@ mod tests {
                 {"key": "app", "operator": operator, "values": values},
             ]}));
             assert_eq!(error.map_err(|(index, _)| index), Err(1), "{operator}");
+        }
+    }
+
+    #[test]
+    fn of_a_spoilt_selector_the_rest_holds() {
+        let labels = |app: &str| Labels::from([("app".to_owned(), app.to_owned())]);
+        let rest = Selector::salvage(&json!({
+            "matchLabels": {"app": "chat", "tier": 5},
+            "matchExpressions": [{"key": "a", "operator": "In"}, {"key": "a", "operator": "Like"}, 7],
+        }));
+        assert!(rest.matches(&labels("chat")) && !rest.matches(&labels("shop")));
+        for spoilt in [
+            json!(null),
+            json!("app=chat"),
+            json!({"matchLabels": ["app"]}),
+        ] {
+            assert_eq!(Selector::salvage(&spoilt), Selector::default(), "{spoilt}");
         }
     }
 

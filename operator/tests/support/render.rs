@@ -55,8 +55,12 @@ fn route(route: Route) -> Value {
 
 fn rule(rule: Rule) -> Value {
     let strategy = rule.strategy().as_str_name();
-    let retry = rule.retry.clone().expect("set");
-    let (timeouts, limits) = (rule.timeouts.expect("set"), rule.limits.expect("set"));
+    let (Some(retry), Some(timeouts), Some(limits)) = (&rule.retry, rule.timeouts, rule.limits)
+    else {
+        assert!(rule.targets.is_empty(), "only what is to be refused");
+        let matches: Vec<_> = rule.matches.iter().map(match_).collect();
+        return json!({"name": rule.name, "matches": matches, "refused": true});
+    };
     let on: Vec<_> = retry
         .on()
         .map(|on| on.as_str_name().replace("RETRY_ON_", ""))

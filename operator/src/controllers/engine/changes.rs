@@ -184,12 +184,11 @@ impl Engine {
         effects: &mut Effects,
     ) {
         let pods = &self.world.pods;
-        let claims = state.and_then(|state| Some((state, state.push.as_ref()?)));
-        let changed = match claims {
-            Some((state, push)) => self.conflicts.set(
+        let changed = match state {
+            Some(state) => self.conflicts.set(
                 id,
                 state.created(),
-                push.selector.clone(),
+                state.push.selector.clone(),
                 state.claims(),
                 pods,
             ),
@@ -200,14 +199,13 @@ impl Engine {
 
     /// Puts what was built of a route where sessions find it.
     fn publish_route(&mut self, id: &ObjectRef, state: Option<&RouteState>, effects: &mut Effects) {
-        let after = state.and_then(|state| {
-            let push = state.push.as_ref()?;
-            Some(Arc::new(BuiltRoute {
-                selector: push.selector.clone(),
-                resource: Arc::clone(&push.resource),
-                providers: push.providers.clone(),
+        let after = state.map(|state| {
+            Arc::new(BuiltRoute {
+                selector: state.push.selector.clone(),
+                resource: Arc::clone(&state.push.resource),
+                providers: state.push.providers.clone(),
                 whole: state.is_whole(),
-            }))
+            })
         });
         let before = self.built.route(id);
         if before == after.as_deref() {

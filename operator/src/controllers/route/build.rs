@@ -3,12 +3,11 @@
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
-use llmroute_crds::LLMRouteSpec;
 use llmroute_protocol::{self as wire, Body, Resource};
 
-use super::Push;
 use super::targets::Resolved;
-use super::validate::{ValidRoute, ValidTarget, whom};
+use super::validate::{ValidRoute, ValidTarget};
+use super::{Push, salvage};
 use crate::world::Object;
 
 /// The whole route.
@@ -34,14 +33,12 @@ pub(super) fn build(
 /// A body that every sidecar refuses: rules that lead nowhere. One that took an
 /// older version keeps it, any other answers these matches with an error
 /// instead of falling through to a broader rule.
-pub(super) fn poison(object: &Object, spec: &LLMRouteSpec) -> Option<Push> {
-    let ValidRoute { selector, rules } = whom(&object.id, spec)?;
-    let rules = rules.into_iter().map(|rule| rule.wire).collect();
-    Some(Push {
-        selector,
-        resource: resource(object, object.generation, rules),
+pub(super) fn poison(object: &Object) -> Push {
+    Push {
+        selector: salvage::selector(&object.spec),
+        resource: resource(object, object.generation, salvage::rules(&object.spec)),
         providers: BTreeSet::new(),
-    })
+    }
 }
 
 fn resource(object: &Object, generation: i64, rules: Vec<wire::Rule>) -> Arc<Resource> {

@@ -41,10 +41,6 @@ pub(crate) fn status(
         resolved(state),
         programmed(state, pushed),
     ];
-    let version = state
-        .push
-        .as_ref()
-        .map(|push| push.resource.version.clone());
     LLMRouteStatus {
         observed_generation: Some(state.generation),
         conditions: settle(
@@ -58,7 +54,7 @@ pub(crate) fn status(
             acked: dataplane.acked,
             rejected: dataplane.rejected,
             stale: dataplane.stale,
-            version: version.unwrap_or_default(),
+            version: state.push.resource.version.clone(),
         }),
         summary: Some(RouteSummary {
             models: models(state),

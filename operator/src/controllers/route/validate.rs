@@ -66,18 +66,6 @@ pub(super) fn validate(id: &ObjectRef, spec: &LLMRouteSpec) -> Result<ValidRoute
     }
 }
 
-/// The selector and the matches of a `spec` that is refused, so far as they can be read.
-pub(super) fn whom(id: &ObjectRef, spec: &LLMRouteSpec) -> Option<ValidRoute> {
-    let mut judge = Judge::default();
-    let selector = judge.selector(spec);
-    if !judge.refusals.is_empty() {
-        return None;
-    }
-    let rules = spec.rules.iter().take(MAX_RULES);
-    let rules = rules.map(|rule| judge.rule(id, "spec", rule)).collect();
-    Some(ValidRoute { selector, rules })
-}
-
 /// Collects what is wrong.
 #[derive(Default)]
 struct Judge {

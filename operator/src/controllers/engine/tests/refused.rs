@@ -74,6 +74,24 @@ fn a_route_that_was_never_good_is_pushed_to_be_refused() {
 }
 
 #[test]
+fn a_route_that_cannot_be_read_is_pushed_to_be_refused() {
+    let mut engine = whole();
+    let mut spec = to("shop", "openai");
+    spec["workloadSelector"] = json!("app=web");
+    spec["rules"][0]["matches"] = json!([{"models": ["chat"]}]);
+    spec["rules"][0]["timeouts"] = json!({"request": "banana"});
+    engine.apply(Change::Route(object("shop/bad", 1, spec.clone())));
+    let rule = route(&engine, "shop/bad").rules[0].clone();
+    assert_eq!(rule.matches[0].models, ["chat"]);
+    assert!(rule.targets.is_empty());
+    assert!(engine.built().needs(&id("shop/bad")).is_empty());
+    spec["workloadSelector"] = json!(null);
+    spec["rules"][0]["timeouts"] = json!({"request": "1m"});
+    engine.apply(Change::Route(object("shop/bad", 2, spec)));
+    assert_eq!(unavailable(&engine, "shop/bad"), "", "it is mended");
+}
+
+#[test]
 fn a_new_life_of_a_name_inherits_nothing() {
     let mut engine = whole();
     let mut reborn = object(ROUTE, 1, json!({"rules": []}));
