@@ -58,9 +58,18 @@ pub(crate) fn status(
         }),
         summary: Some(RouteSummary {
             models: models(state),
-            sidecars: format!("{}/{}", dataplane.acked, dataplane.connected),
+            sidecars: format!("{}/{}", using(state, dataplane), dataplane.connected),
         }),
         rejections: samples(state, pushed),
+    }
+}
+
+/// How many sidecars use the generation that the object has now: what they
+/// acknowledged of a refused one is an older version.
+fn using(state: &RouteState, dataplane: &Dataplane) -> u32 {
+    match &state.accepted {
+        Ok(()) => dataplane.acked,
+        Err(_) => 0,
     }
 }
 

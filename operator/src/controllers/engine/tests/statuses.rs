@@ -65,3 +65,20 @@ fn a_rotation_moves_rotated_at_and_nothing_else_does() {
     assert_eq!(two["credential"]["rotatedAt"], "2026-01-02T03:05:05Z");
     assert_eq!(two["conditions"], one["conditions"]);
 }
+
+#[test]
+fn no_sidecar_counts_as_using_a_generation_that_is_refused() {
+    let mut engine = whole();
+    let sidecars = |engine: &Engine| {
+        let dataplane = Dataplane {
+            connected: 2,
+            acked: 2,
+            ..Dataplane::default()
+        };
+        let status = engine.route_status(&id(ROUTE), None, &dataplane, now());
+        status.expect("it is there")["summary"]["sidecars"].clone()
+    };
+    assert_eq!(sidecars(&engine), "2/2");
+    engine.apply(Change::Route(object(ROUTE, 2, json!({"rules": []}))));
+    assert_eq!(sidecars(&engine), "0/2");
+}
