@@ -36,6 +36,8 @@ const RETRY: Duration = Duration::from_secs(2);
 const ROOT_EVERY: u32 = 5;
 /// The label is set again every so many turns: 60 s.
 const LABEL_EVERY: u32 = 30;
+/// Taking the own label off may last so long; the next leader takes it off anyway.
+const UNLABEL: Duration = Duration::from_secs(2);
 /// A higher epoch in a Hello leads to one takeover in so much time.
 const TAKEOVER_PAUSE: Duration = Duration::from_mins(1);
 
@@ -64,7 +66,8 @@ pub enum Role {
 pub enum Ended {
     /// It was told to stop; the Lease was handed over if it was ours.
     Stopped,
-    /// Another process was read as the holder or the owner.
+    /// Another process was read as the holder or the owner; a Lease that was
+    /// still ours was handed over.
     Deposed {
         /// Which one.
         by: String,
@@ -164,9 +167,7 @@ impl Run {
             match self.turn().await {
                 Ok(None) => {}
                 Ok(Some(deposed)) => {
-                    self.publish(Role::Standby {
-                        epoch: self.epoch(),
-                    });
+                    self.step_down().await;
                     return deposed;
                 }
                 Err(error) => {
@@ -182,7 +183,7 @@ impl Run {
                 // Without a sender there is nothing to wake for, and no reason to spin.
                 Ok(()) = self.candidate.shown.changed() => {}
                 () = stop.cancelled() => {
-                    self.release().await;
+                    self.step_down().await;
                     return Ended::Stopped;
                 }
             }
@@ -294,14 +295,28 @@ impl Run {
         unless_conflict(call(self.leases.replace(LEASE, &params, lease)).await)
     }
 
-    /// Gives the Lease away, so that the next leader need not wait it out.
-    async fn release(&mut self) {
+    /// Serves nobody any more, takes the label off, gives the Lease away, in this order.
+    async fn step_down(&mut self) {
         if !self.candidate.role.borrow().holds_lease() {
             return;
         }
         self.publish(Role::Standby {
             epoch: self.epoch(),
         });
+        if let Some(label) = &self.label
+            && self.labelled_ago.is_some()
+        {
+            match tokio::time::timeout(UNLABEL, label.drop_own()).await {
+                Ok(Ok(())) => {}
+                Ok(Err(error)) => tracing::warn!(%error, "leader label not taken off"),
+                Err(_) => tracing::warn!("leader label not taken off in time"),
+            }
+        }
+        self.release().await;
+    }
+
+    /// Gives the Lease away if it is ours, so that the next leader need not wait it out.
+    async fn release(&self) {
         let released = async {
             match call(self.leases.get_opt(LEASE)).await? {
                 Some(lease) => match self.election.released(lease) {

@@ -49,6 +49,11 @@ impl LeaderLabel {
         Ok(())
     }
 
+    /// Takes it off our own pod: a leader that ends is found no more.
+    pub(super) async fn drop_own(&self) -> Result<(), CallError> {
+        self.set(&self.own, serde_json::Value::Null).await
+    }
+
     async fn set(&self, pod: &str, value: serde_json::Value) -> Result<(), CallError> {
         let mut labels = serde_json::Map::new();
         labels.insert(LEADER_LABEL.to_owned(), value);

@@ -132,6 +132,52 @@ async fn a_leader_that_reads_another_owner_is_deposed_for_good() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_leader_that_reads_another_owner_hands_its_lease_over_and_one_that_lost_it_leaves_it() {
+    let api = FakeApi::default();
+    let first = start(&api, "a_1");
+    seconds(1).await;
+    let map = json!({ "metadata": { "name": ROOT }, "data": { "epoch": "9", "owner": "x" } });
+    api.put("/api/v1/namespaces/ns/configmaps", map);
+    end(first.ended).await;
+    assert_eq!(holder(&api), Value::Null);
+    let second = start(&api, "b_1");
+    seconds(1).await;
+    assert_eq!(second.leading(), Some(10), "at once");
+    let mut lease = api.get(LEASE_PATH).expect("a Lease");
+    lease["spec"]["holderIdentity"] = "c_1".into();
+    api.put("/apis/coordination.k8s.io/v1/namespaces/ns/leases", lease);
+    end(second.ended).await;
+    assert_eq!(holder(&api), "c_1");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_leader_that_ends_takes_its_label_off_and_waits_for_nobody_to_do_so() {
+    let api = FakeApi::default();
+    let labels = || api.get(&format!("{PODS}/a")).expect("there")["metadata"]["labels"].clone();
+    // The fake's list knows no selectors: what it lists is worn.
+    let worn = json!({ LEADER_LABEL: "true", "app": "x" });
+    let pod = json!({ "metadata": { "name": "a", "labels": worn } });
+    api.put(PODS, pod);
+    let first = start(&api, "a_1");
+    seconds(1).await;
+    first.stop.cancel();
+    end(first.ended).await;
+    assert_eq!(labels(), json!({ "app": "x" }));
+    assert_eq!(holder(&api), Value::Null);
+
+    let second = start(&api, "a_2");
+    seconds(1).await;
+    assert_eq!(second.leading(), Some(2));
+    api.cut(true);
+    let cut = Instant::now();
+    second.stop.cancel();
+    end(second.ended).await;
+    // The label and the Lease, and no turn before.
+    let took = cut.elapsed();
+    assert!(took <= Duration::from_secs(8), "{took:?}");
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_restart_in_the_same_pod_is_another_holder_with_a_higher_epoch() {
     let api = FakeApi::default();
     let first = start(&api, "a_1");
