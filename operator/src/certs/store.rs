@@ -119,10 +119,11 @@ impl CertKeeper {
             Err(error) if is_conflict(&error) => return Ok(()),
             Err(error) => return Err(error.into()),
         }
-        let until = material.leaf().not_after;
         if renewal == Renewal::NewCa {
+            let until = material.signer().not_after;
             tracing::warn!(%until, "a new CA was made: sidecars need its certificate");
         } else {
+            let until = material.leaf().not_after;
             tracing::info!(?renewal, %until, "certificates renewed");
         }
         Ok(())
