@@ -98,6 +98,8 @@ impl Ports {
 }
 
 async fn serve(args: Args, switch: LogSwitch, access_log: AccessLog) -> anyhow::Result<()> {
+    // Before anybody can know that it listens: a signal must not meet the default, sudden death.
+    let signals = Signals::new()?;
     let ports = Ports::open(&args).await?;
     let mut rng = Rng::new();
     let engine = Engine::new(EngineOptions {
@@ -107,7 +109,7 @@ async fn serve(args: Args, switch: LogSwitch, access_log: AccessLog) -> anyhow::
         rng: rng.fork(),
     });
     let mut beside = JoinSet::new();
-    beside.spawn(signals(engine.drain().clone(), access_log)?);
+    beside.spawn(signals.follow(engine.drain().clone(), access_log));
     watchdog::start().context("no watchdog")?;
     let cache = Arc::new(Cache::new(
         Some(args.state_dir.clone()),
@@ -188,28 +190,36 @@ async fn follow_log_level(config: Config, switch: LogSwitch) {
     }
 }
 
-/// The first SIGTERM or SIGINT begins the end, a second one doesn't wait. SIGHUP
-/// opens the access log anew, after it was rotated.
-fn signals(
-    drain: Drain,
-    access_log: AccessLog,
-) -> anyhow::Result<impl Future<Output = ()> + Send + 'static> {
-    let on = |kind| signal(kind).context("no signals");
-    let mut ends = (on(SignalKind::terminate())?, on(SignalKind::interrupt())?);
-    let mut hup = on(SignalKind::hangup())?;
-    Ok(async move {
+/// What is asked of the process from outside.
+struct Signals {
+    ends: (Signal, Signal),
+    hup: Signal,
+}
+
+impl Signals {
+    fn new() -> anyhow::Result<Self> {
+        let on = |kind| signal(kind).context("no signals");
+        Ok(Self {
+            ends: (on(SignalKind::terminate())?, on(SignalKind::interrupt())?),
+            hup: on(SignalKind::hangup())?,
+        })
+    }
+
+    /// The first SIGTERM or SIGINT begins the end, a second one doesn't wait. SIGHUP
+    /// opens the access log anew, after it was rotated.
+    async fn follow(mut self, drain: Drain, access_log: AccessLog) {
         loop {
             tokio::select! {
-                () = either(&mut ends) => if drain.has_begun() {
+                () = either(&mut self.ends) => if drain.has_begun() {
                     drain.end();
                 } else {
                     tracing::info!("ending: open streams may finish");
                     drain.begin();
                 },
-                _ = hup.recv() => access_log.reopen(),
+                _ = self.hup.recv() => access_log.reopen(),
             }
         }
-    })
+    }
 }
 
 async fn either((term, int): &mut (Signal, Signal)) {
