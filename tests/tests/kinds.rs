@@ -64,13 +64,14 @@ async fn kubectl_get_llm_shows_the_columns_of_both_kinds() -> Result<()> {
 async fn kubectl_explain_documents_every_member_of_a_spec() -> Result<()> {
     let cluster = Cluster::shared().await;
     for kind in ["llmproviders", "llmroutes"] {
-        let text = cluster
-            .kubectl(["explain", &format!("{kind}.spec"), "--recursive"])
-            .await?;
+        let spec = format!("{kind}.spec");
+        // Its description is published some time after a CRD is Established.
+        let text = eventually("an explanation", SOON, async || {
+            cluster.kubectl(["explain", &spec, "--recursive"]).await
+        })
+        .await?;
         ensure!(text.contains("FIELDS:"), "{text}");
-        let text = cluster
-            .kubectl(["explain", &format!("{kind}.spec")])
-            .await?;
+        let text = cluster.kubectl(["explain", &spec]).await?;
         ensure!(!text.contains("<no description>"), "{text}");
     }
     Ok(())
