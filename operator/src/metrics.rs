@@ -1,7 +1,8 @@
 //! What the operator counts, as Prometheus families with the prefix `llmroute_`.
 //!
 //! Every label value comes from a closed set of this program (a kind, a reason,
-//! an outcome): nothing that a user or a sidecar wrote becomes a label.
+//! an outcome): nothing that a user or a sidecar wrote becomes a label. Each is
+//! there at 0 from the start, so that `increase()` sees the first of it.
 
 use std::sync::Arc;
 
@@ -9,6 +10,9 @@ use prometheus::{
     Encoder, Gauge, Histogram, HistogramOpts, IntCounter, IntCounterVec, IntGauge, IntGaugeVec,
     Opts, Registry, TextEncoder,
 };
+
+use crate::session::{END_LABELS, Refusal};
+use crate::watches::Source;
 
 /// The families; cloned freely, counted once.
 #[derive(Clone)]
@@ -67,19 +71,52 @@ impl Metrics {
     /// All families at zero.
     pub fn new() -> Self {
         let registry = Registry::new();
-        let build = gauge_vec(&registry, "build_info", "1, with the version", "version");
-        build.with_label_values(&[env!("CARGO_PKG_VERSION")]).set(1);
+        build_info(&registry);
+        let refusals = Refusal::ALL.map(Refusal::label);
+        let sources = Source::ALL.map(Source::label);
+        let watches: Vec<_> = sources.iter().copied().chain(["certificates"]).collect();
+        let own = [Source::Providers, Source::Routes].map(Source::label);
         let r = &registry;
         let families = Families {
             sessions: gauge(r, "sessions", "Open sessions"),
             sessions_opened: counter(r, "sessions_opened_total", "Sessions welcomed"),
-            sessions_closed: counter_vec(r, "sessions_closed_total", "Sessions ended", "reason"),
-            auth_failures: counter_vec(r, "auth_failures_total", "Sessions refused", "reason"),
-            token_reviews: counter_vec(r, "token_reviews_total", "TokenReviews", "outcome"),
-            pushes: counter_vec(r, "pushes_total", "Snapshots and deltas sent", "kind"),
+            sessions_closed: counter_vec(
+                r,
+                "sessions_closed_total",
+                "Sessions ended",
+                "reason",
+                &END_LABELS,
+            ),
+            auth_failures: counter_vec(
+                r,
+                "auth_failures_total",
+                "Sessions refused",
+                "reason",
+                &refusals,
+            ),
+            token_reviews: counter_vec(
+                r,
+                "token_reviews_total",
+                "TokenReviews",
+                "outcome",
+                &["authenticated", "denied", "error"],
+            ),
+            pushes: counter_vec(
+                r,
+                "pushes_total",
+                "Snapshots and deltas sent",
+                "kind",
+                &["snapshot", "delta"],
+            ),
             push_bytes: counter(r, "push_bytes_total", "Bytes of resource bodies sent"),
             push_ack_seconds: histogram(r, "push_ack_seconds", "From a push to its ack"),
-            ack_results: counter_vec(r, "ack_results_total", "Results in acks", "outcome"),
+            ack_results: counter_vec(
+                r,
+                "ack_results_total",
+                "Results in acks",
+                "outcome",
+                &["ok", "warn", "error"],
+            ),
             leader: gauge(r, "leader", "1 while this process leads"),
             epoch: gauge(r, "epoch", "The epoch served, or the last one read"),
             lease_failures: counter(r, "lease_failures_total", "Failed renewals of the Lease"),
@@ -93,13 +130,37 @@ impl Metrics {
                 "certificate_left_ratio",
                 "Share of the session certificate's life that is left",
             ),
-            objects: gauge_vec(r, "objects", "Objects held", "kind"),
-            malformed: gauge_vec(r, "malformed_objects", "Objects that can't be read", "kind"),
-            watch_errors: counter_vec(r, "watch_errors_total", "Errors of watches", "kind"),
+            objects: gauge_vec(r, "objects", "Objects held", "kind", &sources),
+            malformed: gauge_vec(
+                r,
+                "malformed_objects",
+                "Objects that can't be read",
+                "kind",
+                &own,
+            ),
+            watch_errors: counter_vec(
+                r,
+                "watch_errors_total",
+                "Errors of watches",
+                "kind",
+                &watches,
+            ),
             reconcile_seconds: histogram(r, "reconcile_seconds", "Duration of reconciliations"),
-            status_writes: counter_vec(r, "status_writes_total", "Status writes", "outcome"),
+            status_writes: counter_vec(
+                r,
+                "status_writes_total",
+                "Status writes",
+                "outcome",
+                &["applied", "moot", "failed", "timeout"],
+            ),
             status_backlog: gauge(r, "status_backlog", "Statuses that wait to be written"),
-            events: counter_vec(r, "events_total", "Events published", "outcome"),
+            events: counter_vec(
+                r,
+                "events_total",
+                "Events published",
+                "outcome",
+                &["published", "repeated", "dropped", "failed"],
+            ),
             registry,
         };
         Self(Arc::new(families))
@@ -149,16 +210,39 @@ fn counter(r: &Registry, name: &str, help: &str) -> IntCounter {
     add(r, IntCounter::with_opts(opts(name, help)))
 }
 
-fn counter_vec(r: &Registry, name: &str, help: &str, label: &str) -> IntCounterVec {
-    add(r, IntCounterVec::new(opts(name, help), &[label]))
+fn build_info(r: &Registry) {
+    let version = env!("CARGO_PKG_VERSION");
+    let help = "1, with the version";
+    let build = gauge_vec(r, "build_info", help, "version", &[version]);
+    build.with_label_values(&[version]).set(1);
+}
+
+/// With each of `values` at 0.
+fn counter_vec(
+    r: &Registry,
+    name: &str,
+    help: &str,
+    label: &str,
+    values: &[&str],
+) -> IntCounterVec {
+    let family = add(r, IntCounterVec::new(opts(name, help), &[label]));
+    for value in values {
+        family.with_label_values(&[value]);
+    }
+    family
 }
 
 fn gauge(r: &Registry, name: &str, help: &str) -> IntGauge {
     add(r, IntGauge::with_opts(opts(name, help)))
 }
 
-fn gauge_vec(r: &Registry, name: &str, help: &str, label: &str) -> IntGaugeVec {
-    add(r, IntGaugeVec::new(opts(name, help), &[label]))
+/// With each of `values` at 0.
+fn gauge_vec(r: &Registry, name: &str, help: &str, label: &str, values: &[&str]) -> IntGaugeVec {
+    let family = add(r, IntGaugeVec::new(opts(name, help), &[label]));
+    for value in values {
+        family.with_label_values(&[value]);
+    }
+    family
 }
 
 fn float(r: &Registry, name: &str, help: &str) -> Gauge {
@@ -188,5 +272,27 @@ mod tests {
             assert!(line.starts_with("llmroute_"), "{line}");
         }
         assert!(text.contains("llmroute_sessions_closed_total{reason=\"drain\"} 1"));
+    }
+
+    #[test]
+    fn every_label_is_there_at_0_from_the_start() {
+        let text = String::from_utf8(Metrics::new().render()).expect("text");
+        for sample in [
+            "llmroute_auth_failures_total{reason=\"pod_gone\"} 0",
+            "llmroute_sessions_closed_total{reason=\"refused\"} 0",
+            "llmroute_malformed_objects{kind=\"llmroutes\"} 0",
+            "llmroute_watch_errors_total{kind=\"certificates\"} 0",
+            "llmroute_watch_errors_total{kind=\"configmaps\"} 0",
+            "llmroute_status_writes_total{outcome=\"timeout\"} 0",
+            "llmroute_events_total{outcome=\"dropped\"} 0",
+        ] {
+            assert!(text.contains(sample), "no {sample} in {text}");
+        }
+    }
+
+    #[test]
+    fn the_build_is_a_gauge() {
+        let text = String::from_utf8(Metrics::new().render()).expect("text");
+        assert!(text.contains("# TYPE llmroute_build_info gauge"), "{text}");
     }
 }

@@ -34,6 +34,7 @@ use tokio_util::sync::CancellationToken;
 use tonic::{Request, Response, Status, Streaming};
 
 pub use auth::{Refusal, Reviewed, Reviewer};
+pub use end::LABELS as END_LABELS;
 pub use facts::{Facts, Touched};
 pub use limits::Limits;
 pub use lookup::{KubePods, PodLookup};

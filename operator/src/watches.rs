@@ -77,6 +77,16 @@ pub struct Watches {
 // ---------------------------------------------------------------- impl Source
 
 impl Source {
+    /// Each of them.
+    pub const ALL: [Self; 6] = [
+        Self::Providers,
+        Self::Routes,
+        Self::Secrets,
+        Self::ConfigMaps,
+        Self::Namespaces,
+        Self::Pods,
+    ];
+
     /// Those that are listed whole before anything is published.
     pub const LISTED: [Self; 5] = [
         Self::Providers,

@@ -31,6 +31,19 @@ pub(super) enum End {
     Drain,
 }
 
+/// Each metric label of an end.
+pub const LABELS: [&str; 9] = [
+    "gone",
+    "silent",
+    "malformed",
+    "refused",
+    "not_leader",
+    "higher_epoch",
+    "superseded",
+    "token_expired",
+    "drain",
+];
+
 /// After a drain, sidecars come back over so many milliseconds each.
 const SPREAD_MS_A_SESSION: u64 = 2;
 const LONGEST_SPREAD_MS: u64 = 10_000;
@@ -105,5 +118,26 @@ fn notice(reason: Reason, pause: Duration, message: String) -> FromOperator {
             reconnect_after_ms: u64::try_from(pause.as_millis()).unwrap_or(u64::MAX),
             message,
         })),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn each_end_has_its_label_in_the_list() {
+        let ends = [
+            End::Gone,
+            End::Silent,
+            End::Malformed,
+            End::Refused(Refusal::Full),
+            End::NotLeader,
+            End::HigherEpoch,
+            End::Superseded,
+            End::TokenExpired,
+            End::Drain,
+        ];
+        assert_eq!(ends.map(End::label), LABELS);
     }
 }

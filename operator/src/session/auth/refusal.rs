@@ -53,6 +53,23 @@ pub enum Refusal {
 // ---------------------------------------------------------------- impl Refusal
 
 impl Refusal {
+    /// Each of them, in the order of their declaration.
+    pub const ALL: [Self; 13] = [
+        Self::NoToken,
+        Self::NotAuthenticated,
+        Self::Expired,
+        Self::WrongAudience,
+        Self::NotBound,
+        Self::PodGone,
+        Self::PodReplaced,
+        Self::Unavailable,
+        Self::NotAllowed,
+        Self::TooManyReviews,
+        Self::Full,
+        Self::NoHello,
+        Self::WrongEpoch,
+    ];
+
     /// The metric label.
     pub fn label(self) -> &'static str {
         match self {
@@ -119,5 +136,20 @@ impl Refusal {
             Self::WrongEpoch => Code::InvalidArgument,
         };
         Status::new(code, self.to_string())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_list_of_all_is_complete_and_each_has_a_label_of_its_own() {
+        for (n, refusal) in Refusal::ALL.into_iter().enumerate() {
+            assert_eq!(refusal as usize, n);
+        }
+        let labels = Refusal::ALL.map(Refusal::label);
+        let distinct = std::collections::BTreeSet::from(labels);
+        assert_eq!(distinct.len(), labels.len());
     }
 }
