@@ -80,13 +80,12 @@ impl Metrics {
     /// Families at zero, with the build's version.
     pub fn new(version: &str) -> Self {
         let r = Registry::new();
-        let build = labelled(
+        let build = opts("build_info", "1, with the version as a label");
+        let build = add(
             &r,
-            "build_info",
-            "1, with the version as a label",
-            &["version"],
+            GaugeVec::new(build, &["version"]).expect("a valid name"),
         );
-        build.with_label_values(&[version]).inc();
+        build.with_label_values(&[version]).set(1.0);
         Self(Arc::new(Families {
             requests: labelled(
                 &r,

@@ -38,6 +38,7 @@ async fn each_thing_counted_is_a_line_of_the_exposition() {
     let route = "route=\"shop/chat\"";
     for line in [
         "llmroute_build_info{version=\"1.2.3\"} 1".to_owned(),
+        "# TYPE llmroute_build_info gauge".to_owned(),
         format!("llmroute_requests_total{{end=\"success\",{call},{route}}} 1"),
         format!("llmroute_attempts_total{{end=\"rate_limited\",{call},{route}}} 1"),
         format!("llmroute_attempts_total{{end=\"answered\",{call},{route}}} 1"),
