@@ -44,9 +44,10 @@ pub use view::{Cluster, PodStore, Published, View};
 use crate::certs::serve::ServedLeaf;
 use crate::leader::{LeaseHealth, Role};
 use crate::metrics::Metrics;
-use accept::Open;
+use accept::{Open, Peer};
 use auth::Authenticator;
 use registry::Registry;
+use stream::Caller;
 
 /// What the server works with.
 pub struct Deps {
@@ -152,12 +153,15 @@ impl SessionService for SessionServer {
     ) -> Result<Response<Self::SessionStream>, Status> {
         let (metadata, extensions, inbound) = request.into_parts();
         let (out, frames) = mpsc::channel(self.0.limits.frames_queued);
-        let token = auth::bearer(&metadata);
+        let caller = Caller {
+            token: auth::bearer(&metadata),
+            peer: extensions.get::<Peer>().copied(),
+        };
         let open = extensions.get::<Open>().cloned();
         let shared = self.0.clone();
         // Ends by itself: with the client, the token, the role or the server.
         tokio::spawn(async move {
-            stream::run(shared, token, inbound, out).await;
+            stream::run(shared, caller, inbound, out).await;
             drop(open);
         });
         Ok(Response::new(ReceiverStream::new(frames)))

@@ -4,6 +4,7 @@
 //! session is a request. A connection whose session ended is closed, so that
 //! the next try is routed anew instead of ending at the same replica.
 
+use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
@@ -23,6 +24,10 @@ use tonic::codegen::Service as _;
 use super::SessionServer;
 use super::limits::{MAX_HEAD_BYTES, MAX_INBOUND_BYTES, MAX_STREAMS, WINDOW_BYTES};
 use crate::certs::serve::ServedLeaf;
+
+/// The other end of a connection.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Peer(pub(super) SocketAddr);
 
 /// Held by a stream while it is open.
 #[derive(Clone)]
@@ -60,10 +65,10 @@ pub(super) async fn serve(
             () = stop.cancelled() => break,
         };
         match accepted {
-            Ok((stream, _)) => {
+            Ok((stream, peer)) => {
                 let (server, acceptor) = (server.clone(), acceptor.clone());
                 connections.spawn(async move {
-                    secured(server, acceptor, stream).await;
+                    secured(server, acceptor, stream, Peer(peer)).await;
                     drop(slot);
                 });
             }
@@ -82,20 +87,20 @@ pub(super) async fn serve(
     }
 }
 
-async fn secured(server: SessionServer, acceptor: TlsAcceptor, stream: TcpStream) {
+async fn secured(server: SessionServer, acceptor: TlsAcceptor, stream: TcpStream, peer: Peer) {
     if let Err(error) = stream.set_nodelay(true) {
         tracing::debug!(%error, "nodelay not set");
     }
     let handshake = timeout(server.0.limits.handshake, acceptor.accept(stream));
     match handshake.await {
-        Ok(Ok(stream)) => connection(server, stream).await,
-        Ok(Err(error)) => tracing::debug!(%error, "TLS handshake failed"),
-        Err(_) => tracing::debug!("TLS handshake not finished in time"),
+        Ok(Ok(stream)) => connection(server, stream, Some(peer)).await,
+        Ok(Err(error)) => tracing::debug!(peer = %peer.0, %error, "TLS handshake failed"),
+        Err(_) => tracing::debug!(peer = %peer.0, "TLS handshake not finished in time"),
     }
 }
 
 /// Serves HTTP/2 until the peer leaves, its session has ended, or it had none.
-pub(super) async fn connection<S>(server: SessionServer, stream: S)
+pub(super) async fn connection<S>(server: SessionServer, stream: S, peer: Option<Peer>)
 where
     S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
 {
@@ -107,6 +112,9 @@ where
     let service = service_fn(move |mut request: http::Request<hyper::body::Incoming>| {
         let open = Open(Arc::new(OpenGuard::new(&of_connection)));
         request.extensions_mut().insert(open);
+        if let Some(peer) = peer {
+            request.extensions_mut().insert(peer);
+        }
         service.clone().call(request)
     });
     let connection = hyper::server::conn::http2::Builder::new(TokioExecutor::new())

@@ -112,13 +112,22 @@ impl Authenticator {
         self.pods.clone()
     }
 
-    /// Who the owner of the token is, as of now.
-    pub(super) async fn prove(&self, token: &str, view: &Published) -> Result<Proven, Refusal> {
+    /// Whose token it is, and when a stream under it ends.
+    pub(super) async fn owner(&self, token: &str) -> Result<(Arc<Reviewed>, Instant), Refusal> {
         let hash: [u8; 32] = Sha256::digest(token).into();
-        let (reviewed, ends) = match self.cache.get(&hash) {
-            Some(known) => known,
-            None => self.review(token, hash).await?,
-        };
+        match self.cache.get(&hash) {
+            Some(known) => Ok(known),
+            None => self.review(token, hash).await,
+        }
+    }
+
+    /// The owner's pod, as of now.
+    pub(super) async fn prove(
+        &self,
+        reviewed: &Reviewed,
+        ends: Instant,
+        view: &Published,
+    ) -> Result<Proven, Refusal> {
         let (name, uid) = reviewed.pod.as_ref().ok_or(Refusal::NotBound)?;
         let id = ObjectRef::new(&reviewed.namespace, name);
         let known = view.borrow().as_ref().and_then(|view| view.pod(&id));

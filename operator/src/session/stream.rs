@@ -5,6 +5,7 @@
 //! before anything is answered. Cancelling (the connection is dropped) frees
 //! the seat and forgets the facts.
 
+mod known;
 mod looks;
 mod serve;
 
@@ -15,14 +16,22 @@ use tokio::sync::mpsc;
 use tonic::{Status, Streaming};
 
 use super::Shared;
+use super::accept::Peer;
 use super::auth::{Proven, Refusal};
 use super::end::End;
 use super::registry::{NoSeat, Stream, Taken};
 use super::schema::Schema;
 use crate::world::PodFacts;
+use known::Known;
 use serve::Serving;
 
 type Out = mpsc::Sender<Result<FromOperator, Status>>;
+
+/// Who opened a stream, by its own word.
+pub(super) struct Caller {
+    pub(super) token: Result<Box<str>, Refusal>,
+    pub(super) peer: Option<Peer>,
+}
 
 /// What a Hello that is welcome led to.
 struct Welcomed {
@@ -41,20 +50,22 @@ const MAX_HELD: usize = 20_000;
 /// Serves the stream to its end and says goodbye.
 pub(super) async fn run(
     shared: Arc<Shared>,
-    token: Result<Box<str>, Refusal>,
+    caller: Caller,
     mut inbound: Streaming<FromSidecar>,
     out: Out,
 ) {
-    let end = match welcome(&shared, token, &mut inbound).await {
+    let mut known = Known {
+        peer: caller.peer,
+        ..Known::default()
+    };
+    let end = match welcome(&shared, caller.token, &mut inbound, &mut known).await {
         Ok(welcomed) => {
-            let pod = welcomed.proven.pod.clone();
             let end = Serving::new(&shared, welcomed, &out).run(inbound).await;
             let metrics = &shared.metrics;
             metrics
                 .sessions_closed
                 .with_label_values(&[end.label()])
                 .inc();
-            log(end, Some(&pod));
             end
         }
         Err(end) => {
@@ -62,10 +73,10 @@ pub(super) async fn run(
                 let failures = &shared.metrics.auth_failures;
                 failures.with_label_values(&[refusal.label()]).inc();
             }
-            log(end, None);
             end
         }
     };
+    known.log(end);
     for frame in end.goodbye(shared.facts.sessions()) {
         // One that doesn't read isn't waited for beyond the drain.
         let _ = out.send_timeout(frame, shared.limits.drain).await;
@@ -76,15 +87,19 @@ async fn welcome(
     shared: &Shared,
     token: Result<Box<str>, Refusal>,
     inbound: &mut Streaming<FromSidecar>,
+    known: &mut Known,
 ) -> Result<Welcomed, End> {
     if shared.drain.is_cancelled() {
         return Err(End::Drain);
     }
     shared.role.borrow().leading().ok_or(End::NotLeader)?;
     let token = token.map_err(End::Refused)?;
-    let proven = shared.auth.prove(&token, &shared.view).await;
-    let proven = proven.map_err(End::Refused)?;
+    let owner = shared.auth.owner(&token).await;
+    let (owner, ends) = owner.map_err(End::Refused)?;
     drop(token);
+    let owner = known.owner.insert(owner);
+    let proven = shared.auth.prove(owner, ends, &shared.view).await;
+    let proven = proven.map_err(End::Refused)?;
     let hello = hello(shared, inbound).await?;
     // It may have changed while the API server was asked.
     let epoch = shared.role.borrow().leading().ok_or(End::NotLeader)?;
@@ -151,20 +166,6 @@ fn broken(status: &Status) -> End {
             End::Malformed
         }
         _ => End::Gone,
-    }
-}
-
-fn log(end: End, pod: Option<&PodFacts>) {
-    let pod = pod.map(|pod| tracing::field::display(pod.id()));
-    match end {
-        End::Refused(refusal) => tracing::warn!(pod, reason = %refusal, "session refused"),
-        End::Silent | End::Malformed => tracing::warn!(pod, end = end.label(), "session lost"),
-        End::Gone
-        | End::NotLeader
-        | End::HigherEpoch
-        | End::Superseded
-        | End::TokenExpired
-        | End::Drain => tracing::debug!(pod, end = end.label(), "session ended"),
     }
 }
 

@@ -132,7 +132,7 @@ impl World {
 
     fn connection(&self) -> DuplexStream {
         let (ours, theirs) = tokio::io::duplex(256 * 1024);
-        tokio::spawn(accept::connection(self.server.clone(), theirs));
+        tokio::spawn(accept::connection(self.server.clone(), theirs, None));
         ours
     }
 

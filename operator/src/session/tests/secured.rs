@@ -91,3 +91,47 @@ async fn a_peer_that_speaks_no_tls_harms_nobody() {
     sidecar.say(Up::Hello(first_hello())).await;
     sidecar.welcome().await;
 }
+
+/// What was logged.
+#[derive(Clone, Default)]
+struct Log(Arc<Mutex<Vec<u8>>>);
+
+impl std::io::Write for Log {
+    fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
+        self.0.lock().expect("no panic").extend_from_slice(bytes);
+        Ok(bytes.len())
+    }
+
+    fn flush(&mut self) -> std::io::Result<()> {
+        Ok(())
+    }
+}
+
+#[tokio::test]
+async fn a_refused_session_is_logged_with_its_peer_and_whose_it_is_and_never_its_token() {
+    let log = Log::default();
+    let writer = log.clone();
+    let subscriber = tracing_subscriber::fmt()
+        .with_ansi(false)
+        .with_writer(move || writer.clone())
+        .finish();
+    let _logged = tracing::subscriber::set_default(subscriber);
+    let world = World::new();
+    let port = serve(&world).await;
+    let token = token(&json!({"namespace": "shop", "pod": "web-9", "uid": "u-9"}));
+    let mut sidecar = open(port.client().await, &token).await;
+    let (notice, _) = sidecar.notice().await;
+    assert_eq!(notice.message, Refusal::PodGone.to_string());
+    let text = String::from_utf8(log.0.lock().expect("no panic").clone()).expect("text");
+    for part in [
+        "session refused",
+        "peer=127.0.0.1:",
+        "namespace=\"shop\"",
+        "pod=shop/web-9",
+        "service_account=\"web\"",
+        "code=\"pod_gone\"",
+    ] {
+        assert!(text.contains(part), "no {part} in {text}");
+    }
+    assert!(!text.contains(&token), "{text}");
+}
