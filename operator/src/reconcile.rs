@@ -150,16 +150,30 @@ impl Reconciler {
             _ => {}
         }
         let object = match &change {
-            Change::Provider(object) | Change::Route(object) => Some(object.id.clone()),
+            Change::Provider(object) => Some(status_of(StatusKind::Provider, &object.id)),
+            Change::Route(object) => Some(status_of(StatusKind::Route, &object.id)),
             _ => None,
         };
-        let malformed = self.engine.malformed();
+        let before = self.malformed_at(object.as_ref());
         let effects = self.engine.apply(change);
-        let now = self.engine.malformed();
-        if now != malformed {
-            self.note_malformed(object, now.0 + now.1 > malformed.0 + malformed.1);
+        let path = self.malformed_at(object.as_ref());
+        if let (Some(object), Some(path)) = (&object, &path)
+            && before.as_ref() != Some(path)
+        {
+            // Not what it reads there: that is somebody's content.
+            tracing::warn!(%object, path, "an object can't be read");
         }
+        self.count_malformed();
         self.note(effects);
+    }
+
+    fn malformed_at(&self, object: Option<&StatusRef>) -> Option<String> {
+        let StatusRef { kind, id } = object?;
+        let path = match kind {
+            StatusKind::Provider => self.engine.provider_malformed_at(id),
+            StatusKind::Route => self.engine.route_malformed_at(id),
+        };
+        path.map(str::to_owned)
     }
 
     fn note(&mut self, effects: Effects) {
@@ -204,7 +218,7 @@ impl Reconciler {
         }
     }
 
-    fn note_malformed(&self, object: Option<ObjectRef>, more: bool) {
+    fn count_malformed(&self) {
         let (providers, routes) = self.engine.malformed();
         let gauge = &self.deps.metrics.malformed;
         let count = |n: usize| i64::try_from(n).unwrap_or(i64::MAX);
@@ -212,10 +226,6 @@ impl Reconciler {
             .with_label_values(&["llmproviders"])
             .set(count(providers));
         gauge.with_label_values(&["llmroutes"]).set(count(routes));
-        if more {
-            let object = object.map(|id| id.to_string());
-            tracing::warn!(object, providers, routes, "an object can't be read");
-        }
     }
 
     /// The bundle goes to every sidecar.

@@ -73,6 +73,16 @@ impl Engine {
         (self.malformed_providers.len(), self.malformed_routes.len())
     }
 
+    /// The member at which the `spec` of a provider couldn't be read, if so.
+    pub fn provider_malformed_at(&self, id: &ObjectRef) -> Option<&str> {
+        self.providers.get(id)?.malformed_at()
+    }
+
+    /// Likewise of a route.
+    pub fn route_malformed_at(&self, id: &ObjectRef) -> Option<&str> {
+        self.routes.get(id)?.malformed_at()
+    }
+
     /// The `ConfigMap`s that providers name: the shell need watch no others.
     pub fn config_maps(&self) -> BTreeSet<ObjectRef> {
         self.by_config_map.all().cloned().collect()

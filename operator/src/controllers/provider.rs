@@ -153,9 +153,12 @@ impl ProviderState {
         self.good.as_ref().map(|good| &good.valid)
     }
 
-    /// Whether the `spec` couldn't even be read.
-    pub(super) fn is_malformed(&self) -> bool {
-        matches!(&self.accepted, Err(Refused::Malformed(_)))
+    /// Where the `spec` couldn't even be read.
+    pub(super) fn malformed_at(&self) -> Option<&str> {
+        match &self.accepted {
+            Err(Refused::Malformed(refusal)) => Some(&refusal.path),
+            _ => None,
+        }
     }
 }
 

@@ -32,7 +32,7 @@ pub(super) struct RouteState {
     created: i64,
     /// Whether the `spec` as it is now means something.
     accepted: Result<(), Vec<Refusal>>,
-    malformed: bool,
+    malformed: Option<String>,
     /// The last one that did. It is in force.
     good: Option<Good>,
     pub(super) push: Push,
@@ -68,7 +68,7 @@ impl RouteState {
         before: Option<&Self>,
     ) -> Self {
         let spec = read_spec::<LLMRouteSpec>(&object.spec);
-        let malformed = spec.is_err();
+        let malformed = spec.as_ref().err().map(|refusal| refusal.path.clone());
         let judged = match &spec {
             Ok(spec) => validate::validate(&object.id, spec),
             Err(refusal) => Err(vec![refusal.clone()]),
@@ -129,8 +129,8 @@ impl RouteState {
         self.good.is_some()
     }
 
-    /// Whether the `spec` couldn't even be read.
-    pub(super) fn is_malformed(&self) -> bool {
-        self.malformed
+    /// Where the `spec` couldn't even be read.
+    pub(super) fn malformed_at(&self) -> Option<&str> {
+        self.malformed.as_deref()
     }
 }

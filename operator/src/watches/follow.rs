@@ -147,10 +147,13 @@ pub(crate) fn told(source: Source, error: &Error) -> String {
         Error::WatchError(status) => return format!("{} ({})", status.message, status.code),
         Error::NoResourceVersion => None,
     };
-    let quotes = |inner: &&kube::Error| matches!(inner, kube::Error::SerdeError(_));
     match inner {
-        Some(inner) if source != Source::Secrets || !quotes(&inner) => kubernetes::told(inner),
-        Some(_) => "an object can't be read".to_owned(),
+        Some(kube::Error::SerdeError(error)) if source == Source::Secrets => format!(
+            "an answer with Secrets can't be read at line {} column {}",
+            error.line(),
+            error.column()
+        ),
+        Some(inner) => kubernetes::told(inner),
         None => error.to_string(),
     }
 }
@@ -257,5 +260,15 @@ mod tests {
         ];
         let (lines, ..) = told_of(events).await;
         assert_eq!(lines, ["+shop/a", "synced llmroutes", "-shop/a"]);
+    }
+
+    #[test]
+    fn an_answer_with_secrets_that_cannot_be_read_is_not_quoted() {
+        let error = serde_json::from_str::<u8>("\"hunter2\"").expect_err("no number");
+        assert!(error.to_string().contains("hunter2"), "{error}");
+        let error = Error::WatchFailed(kube::Error::SerdeError(error));
+        let told = told(Source::Secrets, &error);
+        assert!(!told.contains("hunter2"), "{told}");
+        assert!(told.contains("line 1 column 9"), "{told}");
     }
 }

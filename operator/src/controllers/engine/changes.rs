@@ -104,7 +104,10 @@ impl Engine {
         let References { secret, config_map } = references.unwrap_or_default();
         self.by_secret.set(id, secret.into_iter().collect());
         self.by_config_map.set(id, config_map.into_iter().collect());
-        let malformed = after.as_ref().is_some_and(ProviderState::is_malformed);
+        let malformed = after
+            .as_ref()
+            .and_then(ProviderState::malformed_at)
+            .is_some();
         mark(&mut self.malformed_providers, id, malformed);
         let same = before == after;
         self.publish_provider(id, after.as_ref(), effects);
@@ -161,7 +164,7 @@ impl Engine {
             let providers = Providers::fetch(&self.world, &self.providers, &id.namespace);
             RouteState::reconcile(object, &providers, before.as_ref())
         });
-        let malformed = after.as_ref().is_some_and(RouteState::is_malformed);
+        let malformed = after.as_ref().and_then(RouteState::malformed_at).is_some();
         mark(&mut self.malformed_routes, id, malformed);
         let names = after.as_ref().map(|state| state.names.clone());
         let renamed = self.by_provider.set(id, names.unwrap_or_default());

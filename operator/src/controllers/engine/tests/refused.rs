@@ -110,8 +110,12 @@ fn a_malformed_object_is_counted_and_stalls_nothing() {
     engine.apply(Change::Route(object("shop/a", 1, json!("x"))));
     engine.apply(Change::Route(object("shop/b", 1, Value::Null)));
     assert_eq!(engine.malformed(), (1, 2));
+    let path = engine.provider_malformed_at(&id("shop/a"));
+    assert_eq!(path, Some("spec.type"));
+    assert_eq!(engine.route_malformed_at(&id("shop/a")), Some("spec"));
     engine.apply(Change::RouteGone(id("shop/b")));
     assert_eq!(engine.malformed(), (1, 1));
+    assert_eq!(engine.route_malformed_at(&id("shop/b")), None);
     engine.apply(Change::Route(object("shop/c", 1, to("shop", "openai"))));
     assert_eq!(unavailable(&engine, "shop/c"), "");
 }
