@@ -6,6 +6,7 @@
 //! newer replaces older and the queue is as long as there are objects. What a
 //! status says is none of this room's business.
 
+mod held;
 mod slot;
 mod transitions;
 mod writer;
@@ -116,6 +117,11 @@ impl Desk {
     /// what the watch saw since.
     pub fn there(&self, object: &StatusRef) -> Option<Arc<Value>> {
         self.slots().all.get(object)?.there()
+    }
+
+    /// What its status should read, as of now.
+    fn wanted(&self, object: &StatusRef) -> Option<Arc<Wanted>> {
+        self.slots().all.get(object)?.wanted()
     }
 
     /// How many differ from what is there.

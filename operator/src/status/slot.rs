@@ -108,6 +108,10 @@ impl Slot {
         self.there.clone()
     }
 
+    pub(super) fn wanted(&self) -> Option<Arc<Wanted>> {
+        self.wanted.clone()
+    }
+
     /// Whether there is something to write.
     pub(super) fn differs(&self) -> bool {
         let Some(wanted) = &self.wanted else {

@@ -58,6 +58,14 @@ pub(super) fn notes(object: &StatusRef, uid: &str, before: &Value, after: &Value
     bad.into_iter().chain(rotated).collect()
 }
 
+/// The Event of references that still lead nowhere, in the words of now.
+pub(super) fn unresolved(object: &StatusRef, uid: &str, status: &Value) -> Option<Note> {
+    let condition = condition(status, "ResolvedRefs").filter(|c| c["status"] == "False")?;
+    let message = condition["message"].as_str().unwrap_or_default();
+    let reason = Reason::UnresolvedRefs;
+    Some(Note::about(object, uid, Severity::Warning, reason, message))
+}
+
 /// A key took the place of another. A first key is no rotation.
 fn rotation(object: &StatusRef, uid: &str, before: &Value, after: &Value) -> Option<Note> {
     let hash = |status: &Value| {

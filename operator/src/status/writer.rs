@@ -11,8 +11,9 @@ use tokio::sync::watch;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
+use super::held::Held;
 use super::slot::{Moment, Outcome};
-use super::{Desk, Job, Next, StatusKind, StatusRef, transitions};
+use super::{Desk, Job, Next, StatusKind, transitions};
 use crate::events::Events;
 use crate::kubernetes::{CallError, call, is_conflict, is_not_found};
 use crate::leader::Role;
@@ -40,7 +41,7 @@ pub struct Writer {
     pub metrics: Metrics,
 }
 
-type Calls = FuturesUnordered<BoxFuture<'static, (StatusRef, Outcome)>>;
+type Calls = FuturesUnordered<BoxFuture<'static, (Job, Outcome)>>;
 
 // ---------------------------------------------------------------- impl Writer
 
@@ -49,6 +50,7 @@ impl Writer {
     /// write without waiting for calm, and ends.
     pub async fn run(mut self, stop: CancellationToken) {
         let mut calls = Calls::new();
+        let mut held = Held::default();
         let mut leading_since = None;
         let mut flush = false;
         loop {
@@ -61,15 +63,22 @@ impl Writer {
                     flush,
                 };
                 wake = self.start(moment, &calls);
+                self.tell_held(&mut held, moment.now);
+            } else {
+                held.clear();
             }
+            let wake = wake.into_iter().chain(held.due()).min();
             self.count();
             // A pause after a failure is longer than any shutdown.
             if flush && calls.is_empty() {
                 return;
             }
             tokio::select! {
-                Some((object, outcome)) = calls.next() => {
-                    self.desk.ended(&object, outcome, Instant::now());
+                Some((job, outcome)) = calls.next() => {
+                    if matches!(outcome, Outcome::Written { .. }) {
+                        self.tell(&job, &mut held);
+                    }
+                    self.desk.ended(&job.object, outcome, Instant::now());
                 }
                 () = self.desk.touched() => {}
                 () = sleep_until(wake) => {}
@@ -106,7 +115,7 @@ impl Writer {
         }
     }
 
-    fn write(&self, job: Job) -> impl Future<Output = (StatusRef, Outcome)> + Send + 'static {
+    fn write(&self, job: Job) -> impl Future<Output = (Job, Outcome)> + Send + 'static {
         let resource = match job.object.kind {
             StatusKind::Provider => &self.providers,
             StatusKind::Route => &self.routes,
@@ -115,19 +124,37 @@ impl Writer {
         let api: Api<DynamicObject> =
             Api::namespaced_with(self.client.clone(), &id.namespace, resource);
         let patch = Patch::Apply(patch(resource, &job));
-        let (metrics, events) = (self.metrics.clone(), self.events.clone());
+        let metrics = self.metrics.clone();
         async move {
             let params = PatchParams::apply(FIELD_MANAGER).force();
             let written = api.patch_status(&job.object.id.name, &params, &patch);
             let (outcome, label) = match call(written).await {
-                Ok(object) => {
-                    tell(&job, &events);
-                    (written_as(object), "applied")
-                }
+                Ok(object) => (written_as(object), "applied"),
                 Err(error) => failed(&job, &error),
             };
             metrics.status_writes.with_label_values(&[label]).inc();
-            (job.object, outcome)
+            (job, outcome)
+        }
+    }
+
+    fn tell(&self, job: &Job, held: &mut Held) {
+        let before = job.before.as_deref().unwrap_or(&Value::Null);
+        let Job { object, wanted, .. } = job;
+        for note in transitions::notes(object, &wanted.uid, before, &wanted.status) {
+            if let Some(note) = held.take(object, note, Instant::now()) {
+                self.events.publish(note);
+            }
+        }
+    }
+
+    /// By what is wanted now: what is there may be some seconds older.
+    fn tell_held(&self, held: &mut Held, now: Instant) {
+        for (object, uid) in held.ripe(now) {
+            let wanted = self.desk.wanted(&object).filter(|w| w.uid == uid);
+            let note = wanted.and_then(|w| transitions::unresolved(&object, &uid, &w.status));
+            if let Some(note) = note {
+                self.events.publish(note);
+            }
         }
     }
 
@@ -150,14 +177,6 @@ fn patch(resource: &ApiResource, job: &Job) -> Value {
         "metadata": metadata,
         "status": job.wanted.status,
     })
-}
-
-fn tell(job: &Job, events: &Events) {
-    let before = job.before.as_deref().unwrap_or(&Value::Null);
-    let Job { object, wanted, .. } = job;
-    for note in transitions::notes(object, &wanted.uid, before, &wanted.status) {
-        events.publish(note);
-    }
 }
 
 fn written_as(object: DynamicObject) -> Outcome {

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use super::*;
 use crate::fake_api::FakeApi;
-use crate::status::Wanted;
+use crate::status::{StatusRef, Wanted};
 use crate::world::ObjectRef;
 
 const PATH: &str = "/apis/llmroute.dev/v1alpha1/namespaces/shop/llmroutes";
@@ -14,6 +14,7 @@ struct House {
     desk: Desk,
     role: watch::Sender<Role>,
     metrics: Metrics,
+    notes: tokio::sync::mpsc::Receiver<crate::events::Note>,
     stop: CancellationToken,
     task: tokio::task::JoinHandle<()>,
 }
@@ -31,7 +32,7 @@ fn resource(kind: &str, plural: &str) -> ApiResource {
 fn house(role: Role) -> House {
     let (api, metrics, desk) = (FakeApi::default(), Metrics::new(), Desk::default());
     let (role, role_rx) = watch::channel(role);
-    let (events, _) = Events::new(&metrics);
+    let (events, notes) = Events::new(&metrics);
     let writer = Writer {
         client: api.client(),
         providers: resource("LLMProvider", "llmproviders"),
@@ -47,6 +48,7 @@ fn house(role: Role) -> House {
         desk,
         role,
         metrics,
+        notes,
         stop: stop.clone(),
         task: tokio::spawn(writer.run(stop)),
     }
@@ -108,6 +110,72 @@ async fn only_the_leader_writes_and_a_new_leader_writes_what_it_wanted_before() 
     house.role.send_replace(Role::Leading { epoch: 2 });
     millis(100).await;
     assert_eq!(house.status()["observedGeneration"], 1);
+}
+
+fn references(uid: &str, status: &str, message: &str) -> Wanted {
+    let condition =
+        json!({ "type": "ResolvedRefs", "status": status, "reason": status, "message": message });
+    Wanted {
+        uid: uid.into(),
+        generation: 1,
+        status: json!({ "observedGeneration": 1, "conditions": [condition] }),
+    }
+}
+
+impl House {
+    fn told(&mut self) -> Option<String> {
+        self.notes.try_recv().ok().map(|note| note.text)
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_reference_that_is_there_a_moment_later_is_no_event() {
+    let mut house = house(Role::Leading { epoch: 1 });
+    house.create();
+    let desk = house.desk.clone();
+    desk.want(&route(), references("u1", "False", "no provider"));
+    millis(50).await;
+    let condition = house.status()["conditions"][0]["status"].clone();
+    assert_eq!(condition, "False", "the condition is immediate");
+    desk.want(&route(), references("u1", "True", ""));
+    millis(60_000).await;
+    assert_eq!(house.told(), None);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_reference_that_stays_unresolved_is_told_after_three_seconds_in_the_words_of_then() {
+    let mut house = house(Role::Leading { epoch: 1 });
+    house.create();
+    let desk = house.desk.clone();
+    desk.want(&route(), references("u1", "False", "no provider"));
+    millis(2_000).await;
+    desk.want(&route(), references("u1", "False", "no secret"));
+    millis(900).await;
+    assert_eq!(house.told(), None);
+    millis(200).await;
+    assert_eq!(house.told().as_deref(), Some("no secret"));
+    millis(60_000).await;
+    assert_eq!(house.told(), None, "once");
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_is_gone_or_another_leaders_is_not_told() {
+    let mut house = house(Role::Leading { epoch: 1 });
+    house.create();
+    house
+        .desk
+        .want(&route(), references("u1", "False", "no provider"));
+    millis(100).await;
+    house.desk.gone(&route());
+    millis(60_000).await;
+    assert_eq!(house.told(), None, "gone");
+    house
+        .desk
+        .want(&route(), references("u1", "False", "no provider"));
+    millis(100).await;
+    house.role.send_replace(Role::Standby { epoch: 1 });
+    millis(60_000).await;
+    assert_eq!(house.told(), None, "another leader's");
 }
 
 #[tokio::test(start_paused = true)]
