@@ -2,11 +2,13 @@
 //! a rotated key, a new leader, a certificate that isn't renewed.
 //!
 //! Nothing waits for an Event: they go through a short queue, and what is too
-//! much is dropped and counted. One about the same object and reason comes at
-//! most once in 30 s; the API server's copy counts the repeats. Never
-//! is there one a request, and never a secret in one.
+//! much is dropped and counted. One with the same text about the same object
+//! comes at most once in 30 s, and the API server's copy counts the repeats;
+//! another text is another Event, up to so many an object. Never is there one a
+//! request, and never a secret in one.
 
 mod publisher;
+mod recent;
 
 use k8s_openapi::api::core::v1::ObjectReference;
 use tokio::sync::mpsc;

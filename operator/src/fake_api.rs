@@ -66,6 +66,15 @@ impl FakeApi {
             .count()
     }
 
+    /// A member of each object of a collection, as text.
+    pub(crate) fn fields(&self, collection: &str, name: &str) -> Vec<String> {
+        let list = self.state().list(collection);
+        let items = list["items"].as_array().into_iter().flatten();
+        items
+            .map(|object| object[name].as_str().unwrap_or_default().to_owned())
+            .collect()
+    }
+
     /// Answers a GET of `path` with `value`, which is no object.
     pub(crate) fn serve(&self, path: &str, value: Value) {
         self.state().objects.insert(path.to_owned(), value);
