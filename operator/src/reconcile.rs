@@ -83,7 +83,7 @@ impl Reconciler {
     /// An empty World.
     pub fn new(deps: Deps) -> Self {
         Self {
-            engine: Engine::new(deps.options),
+            engine: Engine::new(deps.options.clone()),
             gate: Gate::new(deps.readiness.clone()),
             deps,
             pods: PodStore::default(),

@@ -42,7 +42,7 @@ fn read(case: &Path) -> Input {
 
 /// Everything that can be seen from outside, in a form that reads well.
 fn out(input: &Input, changes: impl Iterator<Item = Change>) -> Value {
-    let mut engine = Engine::new(input.options);
+    let mut engine = Engine::new(input.options.clone());
     for change in changes {
         engine.apply(change);
     }
@@ -133,7 +133,7 @@ fn the_order_of_arrival_changes_nothing() {
 fn hearing_everything_twice_has_no_effects() {
     for case in cases() {
         let input = read(&case);
-        let mut engine = Engine::new(input.options);
+        let mut engine = Engine::new(input.options.clone());
         for change in &input.changes {
             engine.apply(change.clone());
         }
@@ -152,7 +152,7 @@ fn hearing_everything_twice_has_no_effects() {
 fn what_comes_and_goes_leaves_nothing() {
     for case in cases() {
         let input = read(&case);
-        let mut engine = Engine::new(input.options);
+        let mut engine = Engine::new(input.options.clone());
         for change in &input.changes {
             engine.apply(change.clone());
         }

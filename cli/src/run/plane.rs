@@ -40,6 +40,7 @@ impl Plane {
     pub(super) fn new(folder: Folder, pod: PodFacts) -> Self {
         let mut engine = Engine::new(Options {
             allow_loopback: true,
+            ..Options::default()
         });
         engine.apply(Change::Pod(pod.clone()));
         Self {

@@ -6,10 +6,11 @@ use serde::{Deserialize, Serialize};
 use crate::schema::{BASE_URL, DATA_KEY, DNS_SUBDOMAIN, rules};
 
 /// Plain http that stays in the cluster or on the machine: a name without a
-/// dot, `<service>.<namespace>.svc` with or without the cluster's domain, and
-/// loopback (which the operator refuses unless it was told otherwise).
+/// dot, `<service>.<namespace>.svc` with or without `cluster.local` (a cluster
+/// with another domain resolves the short form too), and loopback (which the
+/// operator refuses unless it was told otherwise).
 const PLAIN_HTTP: &str = "!self.baseURL.startsWith('http:') || (has(self.insecure) && self.insecure) \
-     || self.baseURL.matches('^http://([-a-z0-9]+|[-a-z0-9]+([.][-a-z0-9]+)*[.]svc([.][-a-z0-9]+)*|127[.][0-9]+[.][0-9]+[.][0-9]+|\\\\[::1\\\\])(:[0-9]+)?(/.*)?$')";
+     || self.baseURL.matches('^http://([-a-z0-9]+|[-a-z0-9]+([.][-a-z0-9]+)+[.]svc([.]cluster[.]local)?|127[.][0-9]+[.][0-9]+[.][0-9]+|\\\\[::1\\\\])(:[0-9]+)?(/.*)?$')";
 
 /// Link-local addresses are where clouds answer with the machine's own
 /// credentials. The plain forms are refused here, all others by the operator.

@@ -22,10 +22,12 @@ use crate::world::{ObjectRef, World};
 pub use effects::Effects;
 
 /// What the shell may switch.
-#[derive(Clone, Copy, Debug, Default)]
+#[derive(Clone, Debug)]
 pub struct Options {
     /// Endpoints on 127.0.0.1 and `::1` are taken: `llmroute run`, tests and benchmarks.
     pub allow_loopback: bool,
+    /// Where the cluster's DNS answers, such as `cluster.local`.
+    pub cluster_domain: String,
 }
 
 /// The world and what was built of it.
@@ -45,6 +47,15 @@ pub struct Engine {
     malformed_providers: BTreeSet<ObjectRef>,
     malformed_routes: BTreeSet<ObjectRef>,
     built: Arc<Built>,
+}
+
+impl Default for Options {
+    fn default() -> Self {
+        Self {
+            allow_loopback: false,
+            cluster_domain: "cluster.local".to_owned(),
+        }
+    }
 }
 
 // ------------------------------------------------------------- impl Engine

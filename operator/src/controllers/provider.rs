@@ -66,7 +66,7 @@ impl ProviderState {
         world: &World,
         object: &Object,
         before: Option<&Self>,
-        options: Options,
+        options: &Options,
     ) -> Self {
         let spec = read_spec::<LLMProviderSpec>(&object.spec);
         let (accepted, good) = match judge(spec, options) {
@@ -164,7 +164,7 @@ impl ProviderState {
 
 fn judge(
     spec: Result<LLMProviderSpec, Refusal>,
-    options: Options,
+    options: &Options,
 ) -> Result<(LLMProviderSpec, ValidProvider), Refused> {
     let spec = spec.map_err(Refused::Malformed)?;
     let valid = validate::validate(&spec, options)?;

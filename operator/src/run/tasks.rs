@@ -134,6 +134,7 @@ impl Parts {
             readiness: self.readiness.clone(),
             options: Options {
                 allow_loopback: self.args.allow_loopback_upstreams,
+                cluster_domain: self.args.cluster_domain.clone(),
             },
             clock: Timestamp::now,
         });

@@ -98,7 +98,7 @@ impl Engine {
         let before = self.providers.remove(id);
         let object = self.world.providers.get(id);
         let after = object.map(|object| {
-            ProviderState::reconcile(&self.world, object, before.as_ref(), self.options)
+            ProviderState::reconcile(&self.world, object, before.as_ref(), &self.options)
         });
         let references = after.as_ref().map(|state| state.references.clone());
         let References { secret, config_map } = references.unwrap_or_default();

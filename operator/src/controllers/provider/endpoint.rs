@@ -5,8 +5,13 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 use http::Uri;
 
+use crate::controllers::Options;
+
 /// The CRD's bound.
 const MAX_LEN: usize = 512;
+/// Of a name in DNS, and of a label of it.
+const MAX_NAME: usize = 253;
+const MAX_LABEL: usize = 63;
 /// AWS serves instance metadata over IPv6 here, outside the link-local range.
 const AWS_METADATA_V6: Ipv6Addr = Ipv6Addr::new(0xfd00, 0x0ec2, 0, 0, 0, 0, 0, 0x0254);
 /// Alibaba Cloud's metadata service sits in the shared address space.
@@ -46,6 +51,12 @@ pub(crate) enum EndpointError {
         "is a loopback address, that of the app's own pod: use the provider's host name, or start the operator with --allow-loopback-upstreams"
     )]
     Loopback,
+    #[error("has no host that can be: write a name such as llm.example.com, a.b.c.d or [IPv6]")]
+    Host,
+    #[error("has no port that can be: write 1 to 65535, or leave it out")]
+    Port,
+    #[error("has a % in its path without two hexadecimal digits behind it: write %25 for a %")]
+    Path,
     #[error("has a host that only some resolvers take for an address: write a.b.c.d")]
     OddAddress,
 }
@@ -57,7 +68,7 @@ impl BaseUrl {
     pub(crate) fn parse(
         text: &str,
         insecure: bool,
-        allow_loopback: bool,
+        options: &Options,
     ) -> Result<Self, EndpointError> {
         if text.len() > MAX_LEN {
             return Err(EndpointError::TooLong);
@@ -69,16 +80,16 @@ impl BaseUrl {
         }
         let uri: Uri = text.parse().map_err(|_| EndpointError::NotAUrl)?;
         let authority = uri.authority().ok_or(EndpointError::NotAUrl)?;
-        let port = authority.as_str().rsplit_once(':').map(|(_, port)| port);
-        let empty_port = port == Some("") || authority.port_u16() == Some(0);
-        if authority.as_str().contains('@') || authority.host().is_empty() || empty_port {
+        if authority.as_str().contains('@') || authority.host().is_empty() {
             return Err(EndpointError::NotAUrl);
         }
-        let host = Host::of(authority.host());
-        host.judge(allow_loopback)?;
+        let host = Host::of(authority.host()).ok_or(EndpointError::Host)?;
+        judge_port(&authority.as_str()[authority.host().len()..])?;
+        judge_path(uri.path())?;
+        host.judge(options.allow_loopback)?;
         match uri.scheme_str() {
             Some("https") => {}
-            Some("http") if insecure || host.is_in_cluster() => {}
+            Some("http") if insecure || host.is_in_cluster(&options.cluster_domain) => {}
             Some("http") => return Err(EndpointError::PlainHttp),
             _ => return Err(EndpointError::Scheme),
         }
@@ -100,12 +111,18 @@ enum Host {
 // --------------------------------------------------------------- impl Host
 
 impl Host {
-    fn of(host: &str) -> Self {
-        let bare = host.trim_start_matches('[').trim_end_matches(']');
-        match bare.parse::<IpAddr>() {
-            Ok(ip) => Self::Ip(ip.to_canonical()),
-            Err(_) => Self::Name(bare.trim_end_matches('.').to_ascii_lowercase()),
+    /// `None` for what is neither.
+    fn of(host: &str) -> Option<Self> {
+        if let Some(bracketed) = host.strip_prefix('[') {
+            let ip: Ipv6Addr = bracketed.strip_suffix(']')?.parse().ok()?;
+            return Some(Self::Ip(IpAddr::V6(ip).to_canonical()));
         }
+        if let Ok(ip) = host.parse() {
+            return Some(Self::Ip(IpAddr::V4(ip)));
+        }
+        let name = host.strip_suffix('.').unwrap_or(host).to_ascii_lowercase();
+        let whole = name.len() <= MAX_NAME && name.split('.').all(is_label);
+        whole.then_some(Self::Name(name))
     }
 
     fn judge(&self, allow_loopback: bool) -> Result<(), EndpointError> {
@@ -125,18 +142,49 @@ impl Host {
         Ok(())
     }
 
-    /// A name that only the cluster's DNS resolves, or this very machine.
-    fn is_in_cluster(&self) -> bool {
-        match self {
-            Self::Ip(ip) => ip.is_loopback(),
-            Self::Name(name) => {
-                let mut labels = name.split('.');
-                let first = labels.next().is_some_and(|label| !label.is_empty());
-                first && (labels.clone().next().is_none() || labels.any(|label| label == "svc"))
-                    || name.ends_with(".localhost")
-            }
-        }
+    /// A name that only the cluster's DNS resolves, or this very machine. `svc`
+    /// anywhere else in a name says nothing: whoever owns the domain chose it.
+    fn is_in_cluster(&self, domain: &str) -> bool {
+        let name = match self {
+            Self::Ip(ip) => return ip.is_loopback(),
+            Self::Name(name) => name,
+        };
+        let of_domain = name
+            .strip_suffix(&domain.to_ascii_lowercase())
+            .and_then(|rest| rest.strip_suffix('.'));
+        let service = of_domain.unwrap_or(name).strip_suffix(".svc");
+        !name.contains('.')
+            || name.ends_with(".localhost")
+            || service.is_some_and(|service| service.contains('.'))
     }
+}
+
+/// Of a host's name. DNS knows no underscore, but its resolvers do.
+fn is_label(label: &str) -> bool {
+    let inner = |b: u8| b.is_ascii_alphanumeric() || b == b'-' || b == b'_';
+    (1..=MAX_LABEL).contains(&label.len())
+        && label.bytes().all(inner)
+        && !label.starts_with('-')
+        && !label.ends_with('-')
+}
+
+/// What is behind the host: nothing, or a colon and the port.
+fn judge_port(rest: &str) -> Result<(), EndpointError> {
+    let Some(port) = rest.strip_prefix(':') else {
+        return rest.is_empty().then_some(()).ok_or(EndpointError::NotAUrl);
+    };
+    let digits = port.bytes().all(|b| b.is_ascii_digit());
+    let port = port.parse::<u16>().ok().filter(|port| *port > 0 && digits);
+    port.map(|_| ()).ok_or(EndpointError::Port)
+}
+
+fn judge_path(path: &str) -> Result<(), EndpointError> {
+    let whole = |rest: &str| {
+        let digits = rest.as_bytes().get(..2);
+        digits.is_some_and(|digits| digits.iter().all(u8::is_ascii_hexdigit))
+    };
+    let whole = path.split('%').skip(1).all(whole);
+    whole.then_some(()).ok_or(EndpointError::Path)
 }
 
 fn judge_ip(ip: IpAddr) -> Result<(), EndpointError> {
@@ -172,7 +220,14 @@ mod tests {
     use super::*;
 
     fn judge(text: &str) -> Result<String, EndpointError> {
-        BaseUrl::parse(text, false, false).map(|url| url.as_str().to_owned())
+        BaseUrl::parse(text, false, &Options::default()).map(|url| url.as_str().to_owned())
+    }
+
+    fn with_loopback() -> Options {
+        Options {
+            allow_loopback: true,
+            ..Options::default()
+        }
     }
 
     #[test]
@@ -201,6 +256,8 @@ mod tests {
             "http://vllm:8000/v1",
             "http://vllm.models.svc/v1",
             "http://vllm.models.svc.cluster.local:8000/v1",
+            "http://vllm-0.vllm.models.svc.cluster.local./v1",
+            "http://VLLM.models.SVC/v1",
         ] {
             assert!(judge(text).is_ok(), "{text}");
         }
@@ -209,12 +266,79 @@ mod tests {
             "http://10.1.2.3/v1",
             "http://svc.example.com",
             "http://vllm.models/v1",
+            "http://a.svc.evil.com/v1",
+            "http://a.b.svc.evil.com/v1",
+            "http://a.b.svc.cluster.local.evil.com/v1",
+            "http://a.b.svc.evilcluster.local/v1",
+            "http://a.b.svc.corp.example/v1",
+            "http://a.svc/v1",
+            "http://svc.cluster.local/v1",
+            "http://a.b.cluster.local/v1",
         ] {
             assert_eq!(judge(text), Err(EndpointError::PlainHttp), "{text}");
             assert!(
-                BaseUrl::parse(text, true, false).is_ok(),
+                BaseUrl::parse(text, true, &Options::default()).is_ok(),
                 "{text} with insecure"
             );
+        }
+    }
+
+    #[test]
+    fn the_clusters_own_domain_is_in_the_cluster() {
+        let options = Options {
+            cluster_domain: "corp.example".to_owned(),
+            ..Options::default()
+        };
+        let judge = |text| BaseUrl::parse(text, false, &options).map(|_| ());
+        assert_eq!(judge("http://a.b.svc.corp.example/v1"), Ok(()));
+        assert_eq!(judge("http://a.b.svc/v1"), Ok(()));
+        let elsewhere = judge("http://a.b.svc.cluster.local/v1");
+        assert_eq!(elsewhere, Err(EndpointError::PlainHttp));
+    }
+
+    #[test]
+    fn what_no_resolver_and_no_socket_takes_is_refused() {
+        let long = format!("https://{}.com/", "a".repeat(MAX_LABEL + 1));
+        let longer = format!("https://{}com/", "abc.".repeat(63));
+        for text in [
+            "https://../",
+            "https://..",
+            "https://./",
+            "https://-",
+            "https://-a.com/",
+            "https://a-.com/",
+            "https://a..b/",
+            "https://a.com../",
+            "https://[:::]/",
+            "https://[a.com]/",
+            "https://[127.0.0.1]/",
+            long.as_str(),
+            longer.as_str(),
+        ] {
+            let judged = judge(text);
+            let refused = [Err(EndpointError::Host), Err(EndpointError::NotAUrl)];
+            assert!(refused.contains(&judged), "{text}: {judged:?}");
+        }
+        for text in [
+            "https://x.com:99999/",
+            "https://x.com:65536",
+            "https://x.com:0/",
+            "https://x.com:/v1",
+            "https://x.com:+80/v1",
+            "https://[2606:4700::1111]:99999/",
+        ] {
+            let judged = judge(text);
+            let refused = [Err(EndpointError::Port), Err(EndpointError::NotAUrl)];
+            assert!(refused.contains(&judged), "{text}: {judged:?}");
+        }
+        for text in ["https://x.com/%zz", "https://x.com/a%2", "https://x.com/%"] {
+            assert_eq!(judge(text), Err(EndpointError::Path), "{text}");
+        }
+        for text in [
+            "https://a_b.example.com.:65535/a%2Fb",
+            "https://xn--bcher-kva.example/v1",
+        ] {
+            assert!(judge(text).is_ok(), "{text}");
         }
     }
 
@@ -231,7 +355,7 @@ mod tests {
             "https://METADATA.google.internal./",
             "http://metadata/",
         ] {
-            let judged = BaseUrl::parse(text, true, true);
+            let judged = BaseUrl::parse(text, true, &with_loopback());
             assert_eq!(judged, Err(EndpointError::LinkLocal), "{text}");
         }
     }
@@ -247,7 +371,7 @@ mod tests {
         ] {
             assert_eq!(judge(text), Err(EndpointError::Loopback), "{text}");
             assert!(
-                BaseUrl::parse(text, false, true).is_ok(),
+                BaseUrl::parse(text, false, &with_loopback()).is_ok(),
                 "{text} with leave"
             );
         }
@@ -283,7 +407,6 @@ mod tests {
             "https://user:pw@api.openai.com/",
             "https://api.openai.com/v1?key=x",
             "https://api.openai.com/v1#x",
-            "https://api.openai.com:/v1",
             "https://api openai.com",
         ] {
             assert_eq!(judge(text), Err(EndpointError::NotAUrl), "{text}");

@@ -60,7 +60,10 @@ pub(crate) enum Refused {
 }
 
 /// Judges a `spec` by itself.
-pub(super) fn validate(spec: &LLMProviderSpec, options: Options) -> Result<ValidProvider, Refused> {
+pub(super) fn validate(
+    spec: &LLMProviderSpec,
+    options: &Options,
+) -> Result<ValidProvider, Refused> {
     let row = Catalog::built_in()
         .get(&spec.type_)
         .ok_or_else(|| unknown_type(&spec.type_))?;
@@ -135,7 +138,7 @@ fn dialect(spec: &LLMProviderSpec, row: &Row) -> Result<wire::Dialect, Refusal> 
 fn base_url(
     spec: &LLMProviderSpec,
     row: &Row,
-    options: Options,
+    options: &Options,
 ) -> Result<Option<BaseUrl>, Refusal> {
     const PATH: &str = "spec.endpoint.baseURL";
     let endpoint = spec.endpoint.as_ref();
@@ -157,7 +160,7 @@ fn base_url(
         return Err(Refusal::new(PATH, message));
     };
     let insecure = endpoint.and_then(|endpoint| endpoint.insecure) == Some(true);
-    BaseUrl::parse(url, insecure, options.allow_loopback)
+    BaseUrl::parse(url, insecure, options)
         .map(Some)
         .map_err(|error| Refusal::new(PATH, error.to_string()))
 }
