@@ -8,12 +8,19 @@ use serde_json::Value;
 
 use super::Labels;
 
+/// Kubernetes' bounds of a label's key.
+const MAX_PREFIX: usize = 253;
+const MAX_NAME: usize = 63;
+/// A key that is none is shown so far.
+const MAX_SHOWN: usize = 64;
+
 /// A conjunction of requirements; none selects everything.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Selector(BTreeSet<Requirement>);
 
-/// Why a `LabelSelector` selects nothing sensible. The CRD's own rules refuse both.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+/// Why a `LabelSelector` selects nothing sensible. The CRD's own rules refuse
+/// most of it; the keys of `matchLabels` are beyond them.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum SelectorError {
     /// `In` and `NotIn` need values.
     #[error("In and NotIn need at least one value")]
@@ -21,6 +28,11 @@ pub enum SelectorError {
     /// `Exists` and `DoesNotExist` take none.
     #[error("Exists and DoesNotExist take no values")]
     Values,
+    /// No label can have this key.
+    #[error(
+        "no label can have the key {0:?}: use a label's key, such as app or app.kubernetes.io/name"
+    )]
+    Key(String),
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -34,16 +46,19 @@ enum Requirement {
 // ----------------------------------------------------------- impl Selector
 
 impl Selector {
-    /// Parses; the error comes with the index of the expression at fault.
-    pub fn new(selector: &LabelSelector) -> Result<Self, (usize, SelectorError)> {
-        let labels = selector.match_labels.iter();
-        let mut all: BTreeSet<_> = labels
-            .map(|(key, value)| Requirement::In(key.clone(), BTreeSet::from([value.clone()])))
-            .collect();
+    /// Parses; the error comes with the member at fault, such as `matchExpressions[0]`.
+    pub fn new(selector: &LabelSelector) -> Result<Self, (String, SelectorError)> {
+        let mut all = BTreeSet::new();
+        for (key, value) in &selector.match_labels {
+            let values = BTreeSet::from([value.clone()]);
+            let requirement = Requirement::new(key, Operator::In, values);
+            all.insert(requirement.map_err(|error| ("matchLabels".to_owned(), error))?);
+        }
         for (index, expression) in selector.match_expressions.iter().enumerate() {
             let values = expression.values.iter().cloned().collect();
             let requirement = Requirement::new(&expression.key, expression.operator, values);
-            all.insert(requirement.map_err(|error| (index, error))?);
+            let member = || format!("matchExpressions[{index}]");
+            all.insert(requirement.map_err(|error| (member(), error))?);
         }
         Ok(Self(all))
     }
@@ -80,6 +95,9 @@ impl Selector {
 
 impl Requirement {
     fn new(key: &str, operator: Operator, values: BTreeSet<String>) -> Result<Self, SelectorError> {
+        if !is_label_key(key) {
+            return Err(SelectorError::Key(key.chars().take(MAX_SHOWN).collect()));
+        }
         let key = key.to_owned();
         match (operator, values.is_empty()) {
             (Operator::In, false) => Ok(Self::In(key, values)),
@@ -101,13 +119,33 @@ impl Requirement {
     }
 }
 
+/// A name, which may have a DNS subdomain before it.
+fn is_label_key(key: &str) -> bool {
+    let ends = |text: &str, end: fn(&u8) -> bool| {
+        let bytes = text.as_bytes();
+        bytes.first().is_some_and(end) && bytes.last().is_some_and(end)
+    };
+    let (prefix, name) = match key.split_once('/') {
+        Some((prefix, name)) => (Some(prefix), name),
+        None => (None, key),
+    };
+    let lower = |b: &u8| b.is_ascii_lowercase() || b.is_ascii_digit();
+    let is_part = |part: &str| ends(part, lower) && part.bytes().all(|b| lower(&b) || b == b'-');
+    let subdomain = |p: &str| p.len() <= MAX_PREFIX && p.split('.').all(is_part);
+    let inner = |b: u8| b.is_ascii_alphanumeric() || b"-_.".contains(&b);
+    name.len() <= MAX_NAME
+        && ends(name, u8::is_ascii_alphanumeric)
+        && name.bytes().all(inner)
+        && prefix.is_none_or(subdomain)
+}
+
 #[cfg(test)]
 mod tests {
     use serde_json::json;
 
     use super::*;
 
-    fn selector(selector: Value) -> Result<Selector, (usize, SelectorError)> {
+    fn selector(selector: Value) -> Result<Selector, (String, SelectorError)> {
         Selector::new(&serde_json::from_value(selector).expect("a LabelSelector"))
     }
 
@@ -151,13 +189,33 @@ mod tests {
     }
 
     #[test]
-    fn a_selector_that_means_nothing_is_refused_with_its_index() {
+    fn a_selector_that_means_nothing_is_refused_with_its_place() {
         for (operator, values) in [("In", json!([])), ("Exists", json!(["a"]))] {
             let error = selector(json!({"matchExpressions": [
                 {"key": "a", "operator": "Exists"},
                 {"key": "app", "operator": operator, "values": values},
             ]}));
-            assert_eq!(error.map_err(|(index, _)| index), Err(1), "{operator}");
+            let member = error.map_err(|(member, _)| member);
+            assert_eq!(member, Err("matchExpressions[1]".to_owned()), "{operator}");
+        }
+    }
+
+    #[test]
+    fn a_key_that_no_label_can_have_is_refused_by_name() {
+        let long = format!("{}/a", "a".repeat(MAX_PREFIX + 1));
+        for key in [
+            "", "a b", "-a", "a.", "/a", "a/", "a/b/c", "A.b/c", "a..b/c", &long,
+        ] {
+            let (member, error) = selector(json!({"matchLabels": {key: "x"}})).expect_err(key);
+            assert_eq!(member, "matchLabels");
+            let shown: String = key.chars().take(MAX_SHOWN).collect();
+            assert_eq!(error, SelectorError::Key(shown));
+        }
+        for key in ["app", "App_v1.x-y", "app.kubernetes.io/name", "a-b.c/D"] {
+            assert!(
+                selector(json!({"matchLabels": {key: "x"}})).is_ok(),
+                "{key}"
+            );
         }
     }
 

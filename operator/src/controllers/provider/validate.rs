@@ -233,16 +233,9 @@ fn allowed(spec: &LLMProviderSpec) -> Result<Allowed, Refusal> {
     match (allowed.from, &allowed.selector) {
         (From::Same, None) => Ok(Allowed::Same),
         (From::All, None) => Ok(Allowed::All),
-        (From::Selector, Some(selector)) => {
-            Selector::new(selector)
-                .map(Allowed::Selector)
-                .map_err(|(index, error)| {
-                    Refusal::new(
-                        format!("{PATH}.matchExpressions[{index}]"),
-                        error.to_string(),
-                    )
-                })
-        }
+        (From::Selector, Some(selector)) => Selector::new(selector)
+            .map(Allowed::Selector)
+            .map_err(|(member, error)| Refusal::new(format!("{PATH}.{member}"), error.to_string())),
         (From::Selector, None) => Err(Refusal::new(PATH, "is required with from: Selector")),
         (From::Same | From::All, Some(_)) => Err(Refusal::new(
             PATH,

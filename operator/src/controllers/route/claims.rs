@@ -1,10 +1,10 @@
 //! Which matches a route lays claim to, in a form that compares: two routes
 //! that say the same in another order say the same.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 
-use llmroute_protocol::{Match, header_match::Type};
+use llmroute_protocol::{Match, Rule, header_match::Type};
 
 use super::validate::ValidRoute;
 
@@ -18,16 +18,34 @@ pub(crate) struct Claim {
 
 /// Every claim of a route. A rule without matches claims all that nothing else does.
 pub(super) fn of(route: &ValidRoute) -> BTreeSet<Claim> {
-    let catch_all = [Match::default()];
-    let mut claims = BTreeSet::new();
-    for rule in &route.rules {
-        let matches = match rule.wire.matches.as_slice() {
-            [] => &catch_all[..],
-            matches => matches,
-        };
-        claims.extend(matches.iter().flat_map(of_match));
+    let rules = route.rules.iter();
+    rules.flat_map(|rule| of_rule(&rule.wire)).collect()
+}
+
+/// Claims of a rule that an earlier rule of the same route makes too, each with
+/// what is said of it: such a match is never reached.
+pub(super) fn repeated(route: &ValidRoute) -> Vec<String> {
+    let mut first = BTreeMap::new();
+    let mut told = Vec::new();
+    for (index, rule) in route.rules.iter().enumerate() {
+        for claim in of_rule(&rule.wire) {
+            match first.get(&claim) {
+                None => _ = first.insert(claim, &rule.wire.name),
+                Some(name) => told.push(format!(
+                    "spec.rules[{index}]: rule {} is never reached by {claim}: rule {name} comes first and takes it too",
+                    rule.wire.name
+                )),
+            }
+        }
     }
-    claims
+    told
+}
+
+fn of_rule(rule: &Rule) -> BTreeSet<Claim> {
+    match rule.matches.as_slice() {
+        [] => of_match(&Match::default()).collect(),
+        matches => matches.iter().flat_map(of_match).collect(),
+    }
 }
 
 fn of_match(match_: &Match) -> impl Iterator<Item = Claim> {

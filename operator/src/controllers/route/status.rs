@@ -9,7 +9,7 @@ use llmroute_crds::route::{self as crd, RouteSummary};
 use llmroute_crds::{LLMRouteStatus, condition, reason};
 use llmroute_protocol::Kind;
 
-use super::{Good, RouteState};
+use super::{Good, RouteState, claims};
 use crate::controllers::conditions::{Status, Verdict, settle, whole_seconds, with_ready};
 use crate::controllers::conflicts::Conflict;
 use crate::controllers::refusal::{joined, told};
@@ -81,8 +81,17 @@ fn accepted(state: &RouteState, conflict: Option<&Conflict>) -> Verdict {
             of(Status::False, reason::INVALID, message)
         }
         (Ok(()), Some(conflict)) => of(Status::False, reason::CONFLICTED, conflict.to_string()),
-        (Ok(()), None) => of(Status::True, reason::ACCEPTED, String::new()),
+        (Ok(()), None) => of(Status::True, reason::ACCEPTED, never_reached(state)),
     }
+}
+
+/// No mistake, but hardly meant.
+fn never_reached(state: &RouteState) -> String {
+    let good = state.good.as_ref();
+    let repeated = good.map(|good| claims::repeated(&good.valid));
+    let repeated = repeated.unwrap_or_default();
+    let count = repeated.len();
+    joined(repeated.into_iter(), count)
 }
 
 fn resolved(state: &RouteState) -> Verdict {

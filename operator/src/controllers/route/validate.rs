@@ -117,8 +117,8 @@ impl Judge {
         };
         match Selector::new(selector) {
             Ok(selector) => selector,
-            Err((index, error)) => {
-                let path = format!("spec.workloadSelector.matchExpressions[{index}]");
+            Err((member, error)) => {
+                let path = format!("spec.workloadSelector.{member}");
                 self.refuse(path, error.to_string());
                 Selector::default()
             }
@@ -166,11 +166,27 @@ impl Judge {
                 self.refuse(format!("{path}.models[{index}]"), message);
             }
         }
+        self.headers_differ(path, headers);
         let headers = headers.iter().enumerate();
         let headers = headers.map(|(i, h)| self.header(&format!("{path}.headers[{i}]"), h));
         wire::Match {
             models: models.clone(),
             headers: headers.collect(),
+        }
+    }
+
+    fn headers_differ(&mut self, path: &str, headers: &[HeaderMatch]) {
+        let mut seen = BTreeMap::new();
+        for (index, header) in headers.iter().enumerate() {
+            let name = header.name.to_ascii_lowercase();
+            let first = *seen.entry(name).or_insert(index);
+            if first != index {
+                let message = format!(
+                    "{} is that of {path}.headers[{first}] too, and all must match: keep one of them, or make two matches of it",
+                    header.name
+                );
+                self.refuse(format!("{path}.headers[{index}].name"), message);
+            }
         }
     }
 

@@ -82,3 +82,27 @@ fn no_sidecar_counts_as_using_a_generation_that_is_refused() {
     engine.apply(Change::Route(object(ROUTE, 2, json!({"rules": []}))));
     assert_eq!(sidecars(&engine), "0/2");
 }
+
+#[test]
+fn a_match_that_an_earlier_rule_takes_too_is_told() {
+    let mut engine = whole();
+    let mut spec = to("shop", "openai");
+    let rule = |name: &str, models: &[&str]| {
+        let mut rule = spec["rules"][0].clone();
+        rule["name"] = json!(name);
+        rule["matches"] = json!([{"models": models}]);
+        rule
+    };
+    spec["rules"] = json!([
+        rule("a", &["chat", "gpt-*"]),
+        rule("b", &["chat", "gpt-4o"])
+    ]);
+    engine.apply(Change::Route(object(ROUTE, 2, spec)));
+    assert_eq!(
+        route_condition(&engine, "Accepted"),
+        (
+            "True/Accepted".to_owned(),
+            "spec.rules[1]: rule b is never reached by model chat: rule a comes first and takes it too".to_owned()
+        )
+    );
+}

@@ -31,6 +31,10 @@ fn what_the_crd_would_refuse_is_refused_by_path() {
             "spec.rules[0].matches[0].headers[0].name",
         ),
         (
+            json!({"matches": [{"headers": [{"name": "X-Team", "value": "x"}, {"name": "x-team", "value": "y"}]}]}),
+            "spec.rules[0].matches[0].headers[1].name",
+        ),
+        (
             json!({"targets": [{"providerRef": {"name": "p"}, "weight": 0}]}),
             "spec.rules[0].targets",
         ),
