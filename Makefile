@@ -36,10 +36,12 @@ assets: ## Build or find what the tests need: API server, etcd, kubectl, SDKs
 
 # The suites wait more than they compute.
 export RUST_TEST_THREADS ?= 4
+# A failed test shows logs; where its error was made is noise beside them.
+export RUST_LIB_BACKTRACE ?= 0
 
 .PHONY: test
 test: assets build ## Run every test
-	cargo test --locked --workspace
+	cargo test --locked --workspace --no-fail-fast
 
 .PHONY: lint
 lint: ## Format, clippy, licences and sources, docs
