@@ -15,12 +15,13 @@ const FIXTURES: &str = r#"{"fixtures": [
 #[tokio::test]
 async fn apply_programmed_call() -> Result<()> {
     let stage = Stage::shared("first", &manifests::mock("mock")).await?;
-    let before = stage.sidecar.chat("chat").await?;
-    ensure!(
-        before.status == 404 && before.code() == "no_route",
-        "{}",
-        before.text()
-    );
+    eventually("the first config", SOON, async || {
+        let before = stage.sidecar.chat("chat").await?;
+        let told = before.status == 404 && before.code() == "no_route";
+        ensure!(told, "{}", before.text());
+        Ok(())
+    })
+    .await?;
     let target = manifests::target("mock", "echo");
     stage
         .ns
