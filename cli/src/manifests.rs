@@ -10,7 +10,7 @@ mod environment;
 mod folder;
 mod schema;
 
-pub(crate) use document::{Kind, ObjectKey};
+pub(crate) use document::{Kind, ObjectKey, is_dns_name};
 pub(crate) use environment::Environment;
 pub(crate) use folder::{Folder, Object, Problem};
 pub(crate) use schema::Schemas;

@@ -137,7 +137,7 @@ impl fmt::Display for ObjectKey {
 }
 
 /// RFC 1123: what the API server takes as a name.
-fn is_dns_name(value: &str) -> bool {
+pub(crate) fn is_dns_name(value: &str) -> bool {
     let inner = |b: u8| b.is_ascii_lowercase() || b.is_ascii_digit();
     !value.is_empty()
         && value.len() <= 253
