@@ -324,6 +324,7 @@ impl Call {
         let output_bytes = reading.as_ref().map_or(0, |r| r.output_bytes);
         let estimator = &self.exchange.estimator;
         let reported = reading.as_ref().and_then(|r| r.usage);
+        let reported = reported.filter(Usage::is_credible);
         let failed = reading.as_ref().is_some_and(|r| r.ending == Ending::Failed);
         let usage = match reported {
             Some(usage) => usage,

@@ -2,6 +2,11 @@
 
 use super::money::PicoUsd;
 
+/// More tokens of a kind than any call has: a report of more is a defect of the provider's.
+const MAX_TOKENS: u64 = 1_000_000_000_000;
+/// More than any call costs: a million USD.
+const MAX_COST: PicoUsd = PicoUsd(1_000_000_000_000_000_000);
+
 /// How far the numbers can be trusted.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Quality {
@@ -53,5 +58,68 @@ impl Usage {
             .saturating_add(self.cached)
             .saturating_add(self.cache_write)
             .saturating_add(self.cache_write_long)
+    }
+    /// False where it is too absurd to count: counters only go up, and one such
+    /// report would ruin them for good.
+    pub(crate) fn is_credible(&self) -> bool {
+        let &Self {
+            input,
+            cached,
+            cache_write,
+            cache_write_long,
+            output,
+            reasoning: _, // a part of `output`
+            vendor_cost,
+            quality: _,
+        } = self;
+        [input, cached, cache_write, cache_write_long, output]
+            .iter()
+            .all(|tokens| *tokens <= MAX_TOKENS)
+            && vendor_cost.is_none_or(|cost| cost <= MAX_COST)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_no_call_can_have_used_is_not_credible() {
+        let most = Usage {
+            input: MAX_TOKENS,
+            output: MAX_TOKENS,
+            vendor_cost: Some(MAX_COST),
+            ..Usage::default()
+        };
+        assert!(most.is_credible());
+        let more = MAX_TOKENS + 1;
+        for absurd in [
+            Usage {
+                input: more,
+                ..most
+            },
+            Usage {
+                cached: more,
+                ..most
+            },
+            Usage {
+                cache_write: more,
+                ..most
+            },
+            Usage {
+                cache_write_long: more,
+                ..most
+            },
+            Usage {
+                output: u64::MAX,
+                ..most
+            },
+            Usage {
+                vendor_cost: Some(PicoUsd(MAX_COST.0 + 1)),
+                ..most
+            },
+        ] {
+            assert!(!absurd.is_credible(), "{absurd:?}");
+        }
     }
 }

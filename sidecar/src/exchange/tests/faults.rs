@@ -281,3 +281,18 @@ async fn an_answer_that_is_no_json_passes_on_and_is_estimated() {
     );
     assert_eq!(answer.header("x-llmroute-usage"), "estimated");
 }
+
+#[tokio::test]
+async fn absurd_usage_is_estimated_instead_of_counted() {
+    let absurd = GOOD.replace("15}}", "9000000000000005}}");
+    let absurd = absurd.replace("\"prompt_tokens\":10", "\"prompt_tokens\":9000000000000000");
+    assert!(absurd.matches("9000000000000").count() == 2, "{absurd}");
+    let upstream = Upstream::new(move |_| answer(200, "", &absurd)).await;
+    let sidecar = Sidecar::over(&[&upstream]).await;
+    let answer = sidecar.chat(BODY).await;
+    assert_eq!(answer.header("x-llmroute-usage"), "estimated");
+    let line = sidecar.line(0).await;
+    assert_eq!(line["usage"], "estimated");
+    assert!(line["tokens"]["input"].as_u64() < Some(1000), "{line}");
+    assert!(!sidecar.metrics().contains("9000000000000"));
+}
