@@ -22,6 +22,7 @@ mod clues;
 mod decode;
 mod headers;
 mod inbound;
+mod mask;
 mod models;
 mod relay;
 mod source;

@@ -210,7 +210,7 @@ entry of `retry.on` under which another target is tried first; the client sees t
 ";
 
 const REST: &str = "
-An upstream's own answer passes on untouched: any 4xx but 408 and 429 at once; 408, 429 and 5xx when no try is left. A 401 on a
+An upstream's own answer passes on, our key in it starred: any 4xx but 408 and 429 at once; 408, 429 and 5xx when no try is left. A 401 on a
 credential of ours becomes `upstream_unauthorized`; with auth `Passthrough` it is the caller's own and passes on.
 
 Once the first byte of a stream has gone out, the status can't change any more. An error then comes as the last event,

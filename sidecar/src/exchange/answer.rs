@@ -43,6 +43,7 @@ pub(super) fn relayed(
         source,
         reader,
         decoder,
+        mask,
     } = received;
     let (status, mut headers) = (parts.status, parts.headers);
     let success = reader.is_some();
@@ -70,7 +71,7 @@ pub(super) fn relayed(
             call.answered(status);
             let deadline = call.began + rule.timeouts.request;
             let idle = rule.timeouts.stream_idle;
-            let live = Live::new(source, decoder, wish, idle, deadline, ending);
+            let live = Live::new(source, decoder, mask, wish, idle, deadline, ending);
             ClientBody::live(call, chunks, live)
         }
     };

@@ -13,6 +13,7 @@ use super::call::Call;
 use super::clues;
 use super::decode::Decoder;
 use super::headers;
+use super::mask::Mask;
 use super::relay::Chunks;
 use super::source::{BrokeOff, Source};
 use crate::balance::{Outcome, Pick};
@@ -47,6 +48,8 @@ pub(super) struct Received {
     /// Reads its usage. `None`: it isn't a success.
     pub(super) reader: Option<Answer>,
     pub(super) decoder: Option<Decoder>,
+    /// Takes our key out of it. `None`: it is a success, or can't be looked through.
+    pub(super) mask: Option<Mask>,
 }
 
 /// A try that failed.
@@ -184,7 +187,18 @@ async fn judge(
 // ---------------------------------------------------------------- impl Received
 
 impl Received {
-    fn new(head: &Head, pick: &Pick, splice: &Splice<'_>, parts: Parts, source: Source) -> Self {
+    fn new(
+        head: &Head,
+        pick: &Pick,
+        splice: &Splice<'_>,
+        mut parts: Parts,
+        source: Source,
+    ) -> Self {
+        let mask = Mask::of(pick);
+        if let Some(mask) = &mask {
+            mask.headers(&mut parts.headers);
+        }
+        let mask = mask.filter(|_| !parts.status.is_success() && Mask::reads(&parts.headers));
         let mut shape = Shape::of(&parts.headers);
         let decoder = Decoder::of(&parts.headers);
         let mut hides = splice.hides_usage();
@@ -215,6 +229,7 @@ impl Received {
             source: Some(source),
             reader,
             decoder,
+            mask,
         }
     }
 
@@ -238,7 +253,8 @@ impl Received {
             match timeout_at(by, source.frame()).await.map_err(|_| late())? {
                 Some(Ok(frame)) => {
                     if let Ok(data) = frame.into_data() {
-                        let passed = pass(&mut self.reader, &mut self.decoder, data);
+                        let passed =
+                            pass(&mut self.reader, &mut self.decoder, &mut self.mask, data);
                         self.chunks.push(passed);
                     }
                 }
@@ -261,6 +277,9 @@ impl Received {
 
     fn end(&mut self) {
         self.source = None;
+        if let Some(mask) = &mut self.mask {
+            self.chunks.push(mask.finish());
+        }
         if let Some(reader) = &mut self.reader {
             let rest = reader.finish();
             if self.decoder.is_none() {
@@ -280,6 +299,7 @@ impl Received {
 pub(super) fn pass(
     reader: &mut Option<Answer>,
     decoder: &mut Option<Decoder>,
+    mask: &mut Option<Mask>,
     chunk: Bytes,
 ) -> Bytes {
     match (reader, decoder) {
@@ -288,7 +308,10 @@ pub(super) fn pass(
             decoder.push(&chunk, |plain| drop(reader.push(plain)));
             chunk
         }
-        (None, _) => chunk,
+        (None, _) => match mask {
+            Some(mask) => mask.push(chunk),
+            None => chunk,
+        },
     }
 }
 

@@ -22,6 +22,7 @@ use super::attempt::pass;
 use super::call::{Call, Settled};
 use super::decode::Decoder;
 use super::headers::{self, CostWish};
+use super::mask::Mask;
 use super::source::Source;
 use crate::dialect::openai::{Ending as AnswerEnding, ErrorBody};
 use crate::error::ApiError;
@@ -52,6 +53,7 @@ pub(super) struct Live {
     /// `None`: it has ended, and only what is in `chunks` is left.
     source: Option<Source>,
     decoder: Option<Decoder>,
+    mask: Option<Mask>,
     wish: CostWish,
     trailers: Option<HeaderMap>,
     cut: bool,
@@ -130,6 +132,9 @@ impl ClientBody {
             return;
         };
         live.source = None;
+        if let Some(mask) = &mut live.mask {
+            self.chunks.push(mask.finish());
+        }
         let Some(answer) = &mut call.answer else {
             return;
         };
@@ -216,8 +221,9 @@ impl Body for ClientBody {
                 Poll::Ready(Some(Ok(frame))) => {
                     live.waiting = None;
                     if let (Ok(data), Some(call)) = (frame.into_data(), &mut this.call) {
+                        let (decoder, mask) = (&mut live.decoder, &mut live.mask);
                         this.chunks
-                            .push(pass(&mut call.answer, &mut live.decoder, data));
+                            .push(pass(&mut call.answer, decoder, mask, data));
                     }
                 }
                 Poll::Ready(Some(Err(_))) => this.broke(&ApiError::UpstreamTruncated),
@@ -248,6 +254,7 @@ impl Live {
     pub(super) fn new(
         source: Source,
         decoder: Option<Decoder>,
+        mask: Option<Mask>,
         wish: CostWish,
         idle_for: Duration,
         deadline: Instant,
@@ -256,6 +263,7 @@ impl Live {
         Self {
             source: Some(source),
             decoder,
+            mask,
             wish,
             trailers: None,
             cut: false,

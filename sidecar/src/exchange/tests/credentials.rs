@@ -8,7 +8,7 @@ use tokio::sync::Notify;
 
 use super::Upstream;
 use super::sidecar::{BODY, KEY, STREAM, Sidecar, chat, priced, resources};
-use super::upstream::{Step, answer, failing, good};
+use super::upstream::{Step, answer, chunk, failing, good, last_chunk};
 use crate::table::fixture::{of_provider, of_route, provider, route, rule, target};
 
 #[tokio::test]
@@ -135,6 +135,54 @@ async fn the_placeholder_is_no_key_and_goes_nowhere() {
     }
     for seen in upstream.seen() {
         assert!(!seen.head.contains("placeholder"), "{}", seen.head);
+    }
+}
+
+/// An upstream that repeats the key that it got, in body and header.
+async fn echoing(status: u16) -> Upstream {
+    let head = format!("x-said: no {KEY}!\r\nx-said: Bearer {KEY}\r\n");
+    let body = format!("Incorrect API key provided: Bearer {KEY}, {KEY}{KEY}");
+    Upstream::always(answer(status, &head, &body)).await
+}
+
+#[tokio::test]
+async fn a_key_that_an_upstream_repeats_is_starred() {
+    let stars = "*".repeat(KEY.len());
+    for status in [200, 400, 403, 429, 500] {
+        let sidecar = Sidecar::over(&[&echoing(status).await]).await;
+        let answer = sidecar.chat(BODY).await;
+        assert_eq!(answer.status, status);
+        let said: Vec<_> = answer.headers.get_all("x-said").iter().collect();
+        assert_eq!(
+            said,
+            [&*format!("no {stars}!"), &*format!("Bearer {stars}")]
+        );
+        if status >= 400 {
+            let text = format!("Incorrect API key provided: Bearer {stars}, {stars}{stars}");
+            assert_eq!(answer.text(), text);
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_repeated_key_is_starred_wherever_its_body_is_split() {
+    let stars = "*".repeat(KEY.len());
+    // The longer one is relayed as it comes, after its first part.
+    for before in [3, 256 * 1024 - 5, 300 * 1024] {
+        let text = format!("{}{}{KEY} sk-pl", "x".repeat(before), &KEY[..4]);
+        let cut = text.len() - 6 - KEY.len() / 2;
+        let head = "HTTP/1.1 400 X\r\ntransfer-encoding: chunked\r\n\r\n";
+        let reply = vec![
+            Step::Send(head.into()),
+            chunk(&text[..cut]),
+            Step::Wait(std::time::Duration::from_millis(20)),
+            chunk(&text[cut..]),
+            last_chunk(),
+        ];
+        let sidecar = Sidecar::over(&[&Upstream::always(reply).await]).await;
+        let answer = sidecar.chat(BODY).await;
+        assert!(answer.whole && answer.status == 400);
+        assert!(answer.text() == text.replace(KEY, &stars), "{before}");
     }
 }
 
