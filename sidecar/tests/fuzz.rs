@@ -33,9 +33,10 @@ fn sse() {
 fn stream(bytes: &[u8]) {
     for operation in [Operation::ChatCompletions, Operation::Responses] {
         let (whole, reading) = relay(operation, Shape::Stream, false, [bytes]);
-        assert_eq!(whole, bytes, "an untouched stream is relayed byte by byte");
+        assert_untouched(&whole, bytes);
         let (parts, same) = relay(operation, Shape::Stream, false, pieces(bytes));
-        assert_eq!((parts.as_ref(), &same), (bytes, &reading));
+        assert_untouched(&parts, bytes);
+        assert_eq!(same, reading);
         let (hidden, same) = relay(operation, Shape::Stream, true, [bytes]);
         assert_eq!(same, reading, "hiding changes nothing that is read");
         assert!(is_subsequence(&hidden, bytes), "nothing is added or moved");
@@ -46,6 +47,14 @@ fn stream(bytes: &[u8]) {
             assert_eq!(parts, hidden);
         }
     }
+}
+
+/// Byte by byte, but for half a document at the very end.
+fn assert_untouched(relayed: &[u8], bytes: &[u8]) {
+    let rest = bytes.strip_prefix(relayed).expect("nothing is changed");
+    let ends_an_event = |end: &&[u8]| rest.windows(end.len()).any(|window| window == *end);
+    let ended = [&b"\n\n"[..], b"\r\r", b"\n\r\n"].iter().any(ends_an_event);
+    assert!(!ended, "a whole event is missing: {rest:?}");
 }
 
 fn relay<'a>(

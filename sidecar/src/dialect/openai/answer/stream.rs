@@ -1,8 +1,10 @@
 //! Server-sent events as they pass, cut anywhere.
 //!
 //! Split on bytes, never on text: a chunk may end inside a UTF-8 sequence or
-//! between CR and LF. Nothing is buffered but the beginning of an event that
-//! may turn out to be the usage chunk that only we asked for.
+//! between CR and LF. Whole events go on at once, in the bytes that came. The
+//! beginning of one whose end hasn't come is held back: it may turn out to be
+//! the usage chunk that only we asked for, and if the upstream dies in it, the
+//! client must see an error and not half a document, on which SDKs choke.
 
 use std::ops::Range;
 
@@ -12,7 +14,8 @@ use memchr::memchr2;
 use super::document::Document;
 use crate::dialect::json::Scanner;
 
-/// A usage chunk has some hundred bytes. What is longer isn't one.
+/// An event that comes in pieces is held back up to this size, and then passed
+/// on as it comes. A usage chunk has some hundred bytes.
 const MAX_WITHHELD: usize = 16 * 1024;
 /// The longest field name that matters is `data`.
 const MAX_FIELD: usize = 5;
@@ -52,15 +55,16 @@ pub(super) struct Stream {
     pub(super) done: bool,
     /// Events with data.
     pub(super) events: u64,
-    hide: Hide,
+    held: Held,
 }
 
-/// The withholding of what may be the hidden event.
+/// What is held back.
 #[derive(Debug, Default)]
-struct Hide {
-    wanted: bool,
-    /// The event under way isn't decided on.
-    undecided: bool,
+struct Held {
+    /// The usage chunk is to be hidden.
+    hide_usage: bool,
+    /// The event under way is held back.
+    open: bool,
     /// Its bytes out of earlier chunks.
     withheld: BytesMut,
     /// The hidden event ended in a CR: its LF is hidden too.
@@ -71,7 +75,7 @@ struct Hide {
 struct Cut {
     /// Bytes withheld before, that go now.
     before: BytesMut,
-    /// Where the event that isn't decided on begins in the chunk.
+    /// Where the event that is held back begins in the chunk.
     from: usize,
     /// What doesn't go. Ascending.
     hidden: Vec<Range<usize>>,
@@ -82,9 +86,9 @@ struct Cut {
 impl Stream {
     pub(super) fn new(hide_usage: bool) -> Self {
         Self {
-            hide: Hide {
-                wanted: hide_usage,
-                ..Hide::default()
+            held: Held {
+                hide_usage,
+                ..Held::default()
             },
             ..Self::default()
         }
@@ -101,23 +105,28 @@ impl Stream {
         while at < chunk.len() {
             at = self.step(&chunk, at, document, &mut cut);
         }
-        if self.hide.undecided {
+        if self.held.open {
             let rest = chunk.len() - cut.from;
-            if self.hide.withheld.len() + rest > MAX_WITHHELD {
+            if self.held.withheld.len() + rest > MAX_WITHHELD {
                 self.release(&mut cut);
             } else {
-                self.hide.withheld.extend_from_slice(&chunk[cut.from..]);
+                self.held.withheld.extend_from_slice(&chunk[cut.from..]);
                 cut.hidden.push(cut.from..chunk.len());
             }
         }
         cut.apply(chunk)
     }
 
-    /// The stream has ended: what was withheld and is the client's.
+    /// The stream has ended: what was withheld and is the client's. Half a document
+    /// stays withheld: no client can use it, and an error may follow.
     pub(super) fn finish(&mut self, document: &mut Document) -> Bytes {
+        let half = self.scanner.fault().is_none() && !self.scanner.is_complete();
+        if self.in_event && self.data_lines > 0 && half {
+            return Bytes::new();
+        }
         let hidden = self.end_event(document);
-        let withheld = std::mem::take(&mut self.hide.withheld);
-        self.hide.undecided = false;
+        let withheld = std::mem::take(&mut self.held.withheld);
+        self.held.open = false;
         if hidden {
             Bytes::new()
         } else {
@@ -128,9 +137,9 @@ impl Stream {
     /// What the client lacks to see the next event as one of its own. A withheld
     /// beginning is dropped: nobody misses half an event.
     pub(super) fn separator(&mut self) -> &'static str {
-        if self.hide.undecided {
-            self.hide.undecided = false;
-            self.hide.withheld.clear();
+        if self.held.open {
+            self.held.open = false;
+            self.held.withheld.clear();
             return "";
         }
         let line_open = self.line != Line::Start;
@@ -143,7 +152,7 @@ impl Stream {
 
     fn step(&mut self, chunk: &[u8], at: usize, document: &mut Document, cut: &mut Cut) -> usize {
         if std::mem::take(&mut self.after_cr) {
-            let swallow = std::mem::take(&mut self.hide.swallow_lf);
+            let swallow = std::mem::take(&mut self.held.swallow_lf);
             if chunk[at] == b'\n' {
                 if swallow {
                     cut.hidden.push(at..at + 1);
@@ -163,7 +172,7 @@ impl Stream {
                 self.data_lines += 1;
                 at + usize::from(chunk[at] == b' ')
             }
-            Line::Data => self.data(chunk, at, document, cut),
+            Line::Data => self.data(chunk, at, document),
             Line::Skipped => match memchr2(b'\n', b'\r', &chunk[at..]) {
                 Some(length) => self.end_line(chunk, at + length),
                 None => chunk.len(),
@@ -183,10 +192,10 @@ impl Stream {
                 let behind = self.end_line(chunk, at);
                 if self.end_event(document) {
                     cut.hidden.push(cut.from..behind);
-                    self.hide.withheld.clear();
-                    self.hide.undecided = false;
-                    self.hide.swallow_lf = self.after_cr;
-                } else if self.hide.undecided {
+                    self.held.withheld.clear();
+                    self.held.open = false;
+                    self.held.swallow_lf = self.after_cr;
+                } else if self.held.open {
                     self.release(cut);
                 }
                 behind
@@ -228,7 +237,7 @@ impl Stream {
         at + 1
     }
 
-    fn data(&mut self, chunk: &[u8], at: usize, document: &mut Document, cut: &mut Cut) -> usize {
+    fn data(&mut self, chunk: &[u8], at: usize, document: &mut Document) -> usize {
         let length = memchr2(b'\n', b'\r', &chunk[at..]);
         let end = length.map_or(chunk.len(), |length| at + length);
         let data = &chunk[at..end];
@@ -237,9 +246,6 @@ impl Stream {
         self.data[self.data_length..][..head.len()].copy_from_slice(head);
         self.data_length += head.len();
         self.scanner.feed(data, document);
-        if self.hide.undecided && !self.may_be_hidden(document) {
-            self.release(cut);
-        }
         match length {
             Some(_) => self.end_line(chunk, end),
             None => end,
@@ -254,7 +260,7 @@ impl Stream {
         self.data_length = 0;
         self.scanner.reset();
         document.begin_event();
-        self.hide.undecided = self.hide.wanted;
+        self.held.open = true;
     }
 
     /// True where the event that ends is to be hidden.
@@ -264,22 +270,22 @@ impl Stream {
         }
         self.events += 1;
         self.done |= self.data[..self.data_length] == *DONE;
-        self.hide.undecided
+        self.held.hide_usage
+            && self.held.open
             && self.may_be_hidden(document)
             && document.event.usage
             && self.scanner.is_complete()
     }
 
-    /// As far as it was seen, the event under way may be the usage chunk: with no
-    /// choices. The first chunk of Azure has none either, but no usage.
+    /// The event may be the usage chunk: with no choices. The first chunk of Azure has none either, but no usage.
     fn may_be_hidden(&self, document: &Document) -> bool {
         !document.event.choices && !document.event.error && self.scanner.fault().is_none()
     }
 
     /// The event under way is the client's.
     fn release(&mut self, cut: &mut Cut) {
-        self.hide.undecided = false;
-        cut.before.unsplit(std::mem::take(&mut self.hide.withheld));
+        self.held.open = false;
+        cut.before.unsplit(std::mem::take(&mut self.held.withheld));
     }
 }
 

@@ -98,8 +98,8 @@ fn a_client_that_asked_sees_every_byte() {
 fn a_chunk_is_relayed_at_once_and_without_a_copy() {
     let mut answer = Answer::new(Operation::ChatCompletions, Shape::Stream, &[], true);
     for chunk in [
-        "data: {\"choices\":[{\"delta\":{\"content\":\"half an ev",
-        "ent\"}}]}\n\n: comment",
+        "data: {\"choices\":[{\"delta\":{\"content\":\"a whole event\"}}]}\n\n",
+        "data: {\"choices\":[{}]}\n\ndata: {\"choices\":[{}]}\r\n\r\n: comment",
         " goes on\n",
         "\n",
         DONE,
@@ -112,18 +112,19 @@ fn a_chunk_is_relayed_at_once_and_without_a_copy() {
 }
 
 #[test]
-fn only_an_event_that_may_be_the_hidden_one_is_withheld() {
-    let mut answer = Answer::new(Operation::ChatCompletions, Shape::Stream, &[], true);
-    let mut push = |chunk: &'static str| answer.push(Bytes::from_static(chunk.as_bytes()));
-    assert_eq!(push("data: {\"id\":1,"), "");
-    assert_eq!(push("\"choices\":["), "");
-    assert_eq!(push("{\"de"), "data: {\"id\":1,\"choices\":[{\"de");
-    assert_eq!(
-        push("lta\":{}}]}\n\ndata: [DON"),
-        "lta\":{}}]}\n\ndata: [DON"
-    );
-    assert_eq!(push("E]\n"), "E]\n");
-    assert_eq!(push("\n"), "\n");
+fn an_event_that_comes_in_pieces_goes_on_when_it_is_whole() {
+    for hide in [false, true] {
+        let mut answer = Answer::new(Operation::ChatCompletions, Shape::Stream, &[], hide);
+        let mut push = |chunk: &'static str| answer.push(Bytes::from_static(chunk.as_bytes()));
+        assert_eq!(push("data: {\"id\":1,"), "");
+        assert_eq!(push("\"choices\":[{\"de"), "");
+        assert_eq!(
+            push("lta\":{}}]}\n\ndata: [DON"),
+            "data: {\"id\":1,\"choices\":[{\"delta\":{}}]}\n\n"
+        );
+        assert_eq!(push("E]\n"), "");
+        assert_eq!(push("\n: hi"), "data: [DONE]\n\n: hi");
+    }
 }
 
 #[test]
@@ -145,9 +146,18 @@ fn what_is_withheld_is_bounded() {
 }
 
 #[test]
-fn what_was_withheld_when_the_stream_ends_is_not_lost() {
-    let half = "data: {\"id\":\"a\",\"choices\":[";
-    assert_eq!(text(&chat(half, true).bytes), half);
+fn what_was_withheld_when_the_stream_ends_is_lost_only_where_it_is_half_a_document() {
+    assert_eq!(
+        text(&chat("data: {\"id\":\"a\",\"choices\":[", true).bytes),
+        ""
+    );
+    for whole in [
+        "data: {\"choices\":[{}]}",
+        "data: {\"choices\":[{}]}\n",
+        "data: [DONE]",
+    ] {
+        assert_eq!(text(&chat(whole, true).bytes), whole);
+    }
     let unterminated = [CHUNKS, USAGE].concat();
     let seen = chat(&unterminated, true);
     assert_eq!(
@@ -349,13 +359,16 @@ fn a_response_may_fail_in_three_ways() {
 
 #[test]
 fn a_cut_stream_ends_in_an_error_event_of_its_own() {
+    // Too long to be held back: half of it is with the client.
+    let long = format!("data: {{\"x\":\"{}", "x".repeat(20_000));
     let whole = "data: {\"choices\":[{\"delta\":{}}]}\n\n";
     for (sent, separator) in [
         ("data: {\"choices\":[{\"delta\":{}}]}\n\n", ""),
-        ("data: {\"choices\":[{\"de", "\n\n"),
-        ("data: {\"choices\":[{}]}\n", "\n"),
-        ("data: {\"choices\":[{}]}\r", "\n\n"),
-        ("data: {\"id\":", ""),
+        ("data: {\"choices\":[{\"de", ""),
+        ("data: {\"choices\":[{}]}\n", ""),
+        ("data: {\"choices\":[{}]}\r", ""),
+        ("event: x\nda", ""),
+        (&long, "\n\n"),
         (": comment", "\n"),
         (": comment\n", ""),
         ("", ""),
