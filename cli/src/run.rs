@@ -182,6 +182,10 @@ impl Operator {
 
     fn tell_problems(&mut self, problems: &mut BTreeSet<Problem>, now: Timestamp) {
         let before = std::mem::replace(problems, self.plane.reload(now).into_iter().collect());
+        if problems.iter().any(Problem::is_of_the_folder) {
+            // Its files weren't looked at: nothing is known to be mended.
+            problems.extend(before.iter().filter(|old| !old.is_of_the_folder()).cloned());
+        }
         for problem in problems.difference(&before) {
             self.terminal.problem(problem);
         }

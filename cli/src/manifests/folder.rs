@@ -59,6 +59,15 @@ pub(crate) struct Folder {
     objects: BTreeMap<ObjectKey, Object>,
 }
 
+// ------------------------------------------------------------- impl Problem
+
+impl Problem {
+    /// The folder itself couldn't be read, so that none of its files was.
+    pub(crate) fn is_of_the_folder(&self) -> bool {
+        self.file.is_empty()
+    }
+}
+
 // -------------------------------------------------------------- impl Folder
 
 impl Folder {

@@ -28,7 +28,7 @@ pub(super) struct Plane {
     statuses: BTreeMap<ObjectKey, Value>,
 }
 
-/// A status that differs from the one before; `None`: the object is gone.
+/// A status that reads differently from before; `None`: the object is gone.
 pub(super) struct StatusChange {
     pub(super) object: ObjectKey,
     pub(super) status: Option<Value>,
@@ -88,7 +88,7 @@ impl Plane {
         self.facts.learned(news);
     }
 
-    /// The statuses that changed since this was last asked.
+    /// The statuses that read differently since this was last asked.
     pub(super) fn statuses(&mut self, now: Timestamp) -> Vec<StatusChange> {
         let mut statuses = BTreeMap::new();
         let world = self.engine.world();
@@ -104,7 +104,7 @@ impl Plane {
         let changed = self
             .statuses
             .iter()
-            .filter(|(object, status)| before.get(*object) != Some(*status));
+            .filter(|(object, status)| before.get(*object).map(shown) != Some(shown(status)));
         let changed = changed.map(|(object, status)| (object.clone(), Some(status.clone())));
         let gone = before
             .keys()
@@ -130,6 +130,16 @@ impl Plane {
         let facts = self.facts.credential(id, hash8);
         self.engine.provider_status(id, previous, &facts, now)
     }
+}
+
+/// All of a status but the texts of its summary: that another route names a
+/// provider is no news of the provider.
+fn shown(status: &Value) -> Value {
+    let mut status = status.clone();
+    if let Some(members) = status.as_object_mut() {
+        members.remove("summary");
+    }
+    status
 }
 
 fn key(kind: Kind, id: &ObjectRef) -> ObjectKey {

@@ -206,3 +206,43 @@ fn admin_and_access_log_are_where_they_were_asked_for() {
     running.says("\"route\":\"default/chat@1\"");
     running.says("serving on");
 }
+
+#[test]
+fn a_folder_that_is_gone_mends_none_of_its_files() {
+    let files = [("mock.yaml", MOCK), ("broken.yaml", "kind: [")];
+    let running = Running::with(&files, &[], &[]);
+    running.says("broken.yaml: isn't YAML");
+    let away = running.dir().with_extension("away");
+    fs::rename(running.dir(), &away).expect("moved");
+    running.says("manifests: can't read the folder");
+    fs::rename(&away, running.dir()).expect("moved back");
+    running.says("manifests: in order again");
+    assert!(!running.output().contains("broken.yaml: in order again"));
+    running.write(
+        "broken.yaml",
+        MOCK.replace("name: mock", "name: other").as_str(),
+    );
+    running.says("broken.yaml: in order again");
+    assert_eq!(running.output().matches("isn't YAML").count(), 1);
+}
+
+#[test]
+fn a_route_that_comes_or_goes_is_no_news_of_its_provider() {
+    let files = [("mock.yaml", MOCK), ("route.yaml", &route("one", ""))];
+    let running = Running::with(&files, &[], &[]);
+    let other = route("two", "").replace("name: chat}\nspec", "name: other}\nspec");
+    running.write("other.yaml", &other);
+    running.says("LLMRoute default/other: Accepted=True");
+    running.eventually("it is served", |running| {
+        running.chat("two", "").status == 200
+    });
+    fs::remove_file(running.dir().join("other.yaml")).expect("removed");
+    running.says("LLMRoute default/other: gone");
+    let told = running.output();
+    assert_eq!(
+        told.matches("LLMProvider default/mock:").count(),
+        1,
+        "{told}"
+    );
+    assert_eq!(told.matches("LLMRoute default/chat:").count(), 1, "{told}");
+}
