@@ -204,6 +204,7 @@ The body has OpenAI's shape, so that every SDK raises its own exception:
 
 `code` is stable. Each answer carries `x-llmroute-request-id`, which is also in the access log. \"Tried again as\" names the
 entry of `retry.on` under which another target is tried first; the client sees the error only when no try is left.
+After more than one try the answer has `x-should-retry: false`, so that an SDK doesn't try it all again.
 
 | code | status | tried again as | message |
 |---|---|---|---|
