@@ -63,6 +63,10 @@ impl<'a> Stage<'a> {
                 .wait_condition(route, "Programmed", "True", "Programmed", SOON)
                 .await
                 .map_err(|error| error.context(self.sidecar.tail()))?;
+            // A Secret applied with its provider may be seen a moment later, and is pushed
+            // then. A route that is meant to stay unready costs the test this wait.
+            let ready = ["wait", "--for=condition=Ready", "--timeout=3s", route];
+            self.ns.try_kubectl(&ready, "").await?;
         }
         Ok(())
     }

@@ -128,9 +128,12 @@ async fn everything_goes_wrong(
             Reply::error(401, &format!("Incorrect API key provided: {KEY}")),
         ),
     ];
-    // First what works.
+    // First what works. Programmed may be true before the Secret has come: without its key
+    // the target is left out for that moment.
+    stage.sidecar.wait_serves("m", SOON).await?;
     for body in [&body, &stream] {
-        ensure!(http.post(&url, body).await?.status == 200);
+        let answer = http.post(&url, body).await?;
+        ensure!(answer.status == 200, "{} {}", answer.status, answer.text());
     }
     for (what, fault) in faults {
         upstream.answer(move |_| fault.clone());
