@@ -90,7 +90,10 @@ impl CertKeeper {
                     None => return,
                 },
                 _ = minute.tick() => self.show_age(secret.as_ref()),
-                changed = self.role.changed() => if changed.is_err() { return },
+                // Without an election the process is about to end, and says why by itself.
+                changed = self.role.changed() => if changed.is_err() {
+                    std::future::pending::<()>().await;
+                },
             }
             let holds = self.role.borrow().holds_lease();
             // Unknown is not absent: before the first list nothing is written.

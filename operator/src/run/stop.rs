@@ -140,10 +140,12 @@ impl Running {
             }
         };
         tokio::select! {
+            // A part may end because the election did: that is the reason to tell.
+            biased;
             () = self.signals.next() => Event::Signal,
+            ended = election => Event::Election(ended),
             end = self.steady.next_end() => Event::Task(end),
             end = self.draining.next_end() => Event::Task(end),
-            ended = election => Event::Election(ended),
         }
     }
 
